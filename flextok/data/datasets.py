@@ -1,0 +1,106 @@
+"""Map-style clip datasets: Toybox, a mixture of datasets, and a bank of clips rendered once to disk.
+
+A dataset here has `len()` and `dataset[i] -> uint8 (T, H, W, 3)`, and the same `i` always gives the same clip.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from flextok.data.toybox_render import render
+from flextok.data.toybox_spec import sample_spec
+
+CLIP_FRAMES = 17
+
+
+class ClipDataset(Protocol):
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+
+class ToyboxDataset:
+    """Clips of the Toybox world, one a seed; a range of seeds is a split (`toybox_spec.TRAIN_SEEDS`, ...)."""
+
+    def __init__(self, seeds: range, size: int = 64, num_actions: int = 1) -> None:
+        self.seeds, self.size, self.num_actions = seeds, size, num_actions
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return render(sample_spec(self.seeds[index], self.num_actions), self.size)
+
+
+class MixtureDataset:
+    """Clips drawn from several datasets with given weights; which clip item i is depends on (seed, i) alone."""
+
+    def __init__(self, datasets: Sequence[ClipDataset], weights: Sequence[float], length: int, seed: int = 0) -> None:
+        if len(datasets) != len(weights) or not datasets:
+            raise ValueError(f"{len(datasets)} datasets need as many weights, got {len(weights)}")
+        if min(weights) < 0 or sum(weights) <= 0:
+            raise ValueError(f"weights={list(weights)} must be non-negative with a positive sum")
+        self.datasets, self.length, self.seed = list(datasets), length, seed
+        self.probabilities = np.asarray(weights, dtype=np.float64) / sum(weights)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        if not 0 <= index < self.length:
+            raise IndexError(index)
+        rng = np.random.default_rng((self.seed, index))
+        dataset = self.datasets[int(rng.choice(len(self.datasets), p=self.probabilities))]
+        return dataset[int(rng.integers(len(dataset)))]
+
+
+class ClipBank:
+    """Clips kept on disk as one uint8 array (N, T, H, W, 3), read through a memory map."""
+
+    def __init__(self, folder: str | Path) -> None:
+        folder = Path(folder)
+        try:
+            self.about = json.loads((folder / "bank.json").read_text())
+        except FileNotFoundError as error:
+            raise ValueError(f"{folder} holds no clip bank; make one with python -m flextok.data.make_bank") from error
+        self.frames = np.load(folder / "frames.npy", mmap_mode="r")
+
+    def __len__(self) -> int:
+        return int(self.about["clips_done"])
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return np.asarray(self.frames[index])
+
+
+def fill_bank(dataset: ClipDataset, folder: str | Path, num_clips: int, about: dict[str, object]) -> None:
+    """Write the first `num_clips` clips of `dataset` into a `ClipBank`; goes on where an earlier call stopped."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    note, array = folder / "bank.json", folder / "frames.npy"
+    about = {**about, "clips": num_clips}
+    done = 0
+    if note.exists():
+        earlier = json.loads(note.read_text())
+        done = int(earlier.pop("clips_done"))
+        if earlier != about:
+            raise ValueError(f"{folder} holds another bank ({earlier}); choose another folder")
+        frames = np.load(array, mmap_mode="r+")
+    else:
+        shape = (num_clips, *dataset[0].shape)
+        frames = np.lib.format.open_memmap(array, mode="w+", dtype=np.uint8, shape=shape)
+    for index in tqdm(range(done, num_clips), initial=done, total=num_clips, desc=str(folder), mininterval=5):
+        frames[index] = dataset[index]
+        if index + 1 == num_clips or (index + 1) % 200 == 0:
+            frames.flush()
+            temporary = note.with_suffix(".tmp")
+            temporary.write_text(json.dumps({**about, "clips_done": index + 1}))
+            os.replace(temporary, note)

@@ -1,0 +1,39 @@
+"""Render clips once to disk: `python -m flextok.data.make_bank --out runs/banks/toybox --num-clips 12000`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import tyro
+
+from flextok.data.datasets import ToyboxDataset, fill_bank
+from flextok.data.folder import FolderDataset
+from flextok.data.toybox_spec import TRAIN_SEEDS
+
+
+@dataclass(frozen=True)
+class BankConfig:
+    """What to put into a bank: Toybox clips, or clips from a folder of videos and images."""
+
+    out: Path
+    num_clips: int = 12_000
+    folder: Path | None = None
+    """A tree of videos and images; None renders Toybox."""
+    first_seed: int = 0
+    """First Toybox training seed, so that several banks can hold different clips."""
+    size: int = 64
+
+
+def main(config: BankConfig) -> None:
+    about: dict[str, object] = {k: str(v) for k, v in asdict(config).items() if k not in ("out", "num_clips")}
+    if config.folder is None:
+        seeds = TRAIN_SEEDS[config.first_seed : config.first_seed + config.num_clips]
+        fill_bank(ToyboxDataset(seeds, config.size), config.out, config.num_clips, about)
+    else:
+        dataset = FolderDataset(config.folder, size=config.size, length=config.num_clips)
+        fill_bank(dataset, config.out, config.num_clips, about)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(BankConfig))

@@ -1,0 +1,277 @@
+"""Toybox specs: a small parametric world whose clips come with ground truth for everything.
+
+A `ToyboxSpec` is plain data (frozen dataclasses, JSON round trip). It names the objects, the surroundings and the
+actions; `toybox_motion` turns it into poses, `toybox_render` into frames, `toybox_caption` into text. Because nothing
+else enters the picture, an edit (`with_subject`, `with_actions`) is exact: all that is not edited stays the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+SHAPES = ("ball", "cube", "cylinder", "cone", "pyramid")
+COLORS: dict[str, tuple[float, float, float]] = {
+    "red": (0.86, 0.16, 0.14),
+    "orange": (0.96, 0.52, 0.10),
+    "yellow": (0.95, 0.84, 0.18),
+    "green": (0.18, 0.66, 0.24),
+    "teal": (0.10, 0.68, 0.70),
+    "blue": (0.16, 0.34, 0.86),
+    "purple": (0.54, 0.22, 0.70),
+    "pink": (0.95, 0.55, 0.72),
+    "white": (0.93, 0.93, 0.93),
+    "black": (0.13, 0.13, 0.15),
+}
+PATTERNS = ("plain", "striped", "spotted", "checked")
+MATERIALS = ("matte", "shiny")
+FLOORS: dict[str, tuple[float, float, float]] = {
+    "wood": (0.56, 0.38, 0.24),
+    "stone": (0.52, 0.53, 0.55),
+    "sand": (0.80, 0.70, 0.50),
+    "grass": (0.34, 0.52, 0.24),
+    "slate": (0.24, 0.27, 0.33),
+    "rose": (0.76, 0.52, 0.55),
+}
+FLOOR_PATTERNS = ("plain", "tiles", "planks", "dots")
+# Each sky is (colour at the horizon, colour overhead).
+SKIES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+    "day": ((0.80, 0.89, 0.98), (0.36, 0.58, 0.92)),
+    "sunset": ((0.99, 0.78, 0.58), (0.70, 0.36, 0.42)),
+    "overcast": ((0.86, 0.87, 0.88), (0.62, 0.65, 0.68)),
+    "night": ((0.24, 0.26, 0.42), (0.05, 0.06, 0.16)),
+    "mint": ((0.86, 0.96, 0.88), (0.42, 0.74, 0.62)),
+}
+ACTIONS = (
+    "rolls left",
+    "rolls right",
+    "bounces",
+    "drops",
+    "rises",
+    "spins",
+    "comes closer",
+    "moves away",
+    "circles",
+    "is hit by a ball",
+    "camera pans left",
+    "camera pans right",
+)
+FPS = 8
+SEGMENT_FRAMES = 16
+"""Frames an action lasts: one chunk of 17 frames shares its first frame with the chunk before."""
+
+TRAIN_SEEDS = range(0, 10_000_000)
+VALIDATION_SEEDS = range(10_000_000, 11_000_000)
+TEST_SEEDS = range(11_000_000, 12_000_000)
+HELD_OUT_SEEDS = range(12_000_000, 13_000_000)
+"""Seeds of the held-out split always give one of `HELD_OUT_COMBINATIONS`; no other split ever does."""
+
+HELD_OUT_COMBINATIONS: tuple[tuple[str, str, str], ...] = (
+    ("purple", "cylinder", "circles"),
+    ("yellow", "cone", "bounces"),
+    ("green", "cube", "is hit by a ball"),
+    ("red", "pyramid", "spins"),
+    ("teal", "ball", "rolls right"),
+    ("orange", "cube", "rises"),
+    ("pink", "ball", "comes closer"),
+    ("blue", "cone", "drops"),
+)
+
+
+@dataclass(frozen=True)
+class ToyObject:
+    """One object. Lengths are in world units (the subject stands about 3.5 in front of the camera); angles in radians."""
+
+    shape: str
+    color: str
+    pattern: str = "plain"
+    pattern_color: str = "white"
+    material: str = "matte"
+    radius: float = 0.5
+    x: float = 0.0
+    z: float = 3.6
+    yaw: float = 0.0
+
+    @property
+    def size_name(self) -> str:
+        return "large" if self.radius >= 0.66 else "small"
+
+
+@dataclass(frozen=True)
+class ToyboxSpec:
+    """One clip: `objects[0]` is the subject, which performs `actions` one after another, `SEGMENT_FRAMES` frames each.
+
+    `style_seed` draws what no caption mentions (hills, floor grain, the phase of a pattern); `vigor` in [0.8, 1.2]
+    scales how far and how high the actions go.
+    """
+
+    objects: tuple[ToyObject, ...]
+    actions: tuple[str, ...]
+    floor: str = "wood"
+    floor_pattern: str = "tiles"
+    sky: str = "day"
+    light_azimuth: float = 0.8
+    light_elevation: float = 0.9
+    camera_height: float = 1.5
+    vigor: float = 1.0
+    style_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.objects:
+            raise ValueError("a ToyboxSpec needs at least one object, the subject")
+        if not self.actions:
+            raise ValueError("a ToyboxSpec needs at least one action")
+        for obj in self.objects:
+            _check("shape", obj.shape, SHAPES)
+            _check("color", obj.color, COLORS)
+            _check("pattern", obj.pattern, PATTERNS)
+            _check("pattern_color", obj.pattern_color, COLORS)
+            _check("material", obj.material, MATERIALS)
+        for action in self.actions:
+            _check("action", action, ACTIONS)
+        _check("floor", self.floor, FLOORS)
+        _check("floor_pattern", self.floor_pattern, FLOOR_PATTERNS)
+        _check("sky", self.sky, SKIES)
+
+    @property
+    def subject(self) -> ToyObject:
+        return self.objects[0]
+
+    @property
+    def num_frames(self) -> int:
+        """17 for one action, 81 for five: 1 + 16 n."""
+        return 1 + SEGMENT_FRAMES * len(self.actions)
+
+    def with_subject(self, **changes: Any) -> ToyboxSpec:
+        """The same clip with the subject's look changed (an exact edit): `spec.with_subject(color="blue")`."""
+        subject = dataclasses.replace(self.subject, **changes)
+        return dataclasses.replace(self, objects=(subject, *self.objects[1:]))
+
+    def with_actions(self, *actions: str) -> ToyboxSpec:
+        """The same scene with another motion; the subject starts where the first of the new actions has room."""
+        from flextok.data.toybox_motion import start_position
+
+        x, z = start_position(actions[0], self.vigor)
+        subject = dataclasses.replace(self.subject, x=x, z=z)
+        return dataclasses.replace(self, objects=(subject, *self.objects[1:]), actions=tuple(actions))
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ToyboxSpec:
+        """Inverse of `to_json`. Raises ValueError for anything that is not a valid spec."""
+        try:
+            fields = json.loads(text)
+            objects = tuple(ToyObject(**obj) for obj in fields.pop("objects"))
+            return cls(objects=objects, actions=tuple(fields.pop("actions")), **fields)
+        except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"not a Toybox spec: {error}") from error
+
+    def attributes(self) -> dict[str, str | int | float]:
+        """Ground truth of the scene, for read-outs; per-frame positions come from `toybox_motion.trajectory`."""
+        subject = self.subject
+        return {
+            "action": self.actions[0],
+            "shape": subject.shape,
+            "color": subject.color,
+            "pattern": subject.pattern,
+            "material": subject.material,
+            "size": subject.size_name,
+            "count": len(self.objects),
+            "floor": self.floor,
+            "floor_pattern": self.floor_pattern,
+            "sky": self.sky,
+            "light_azimuth": self.light_azimuth,
+        }
+
+
+def _check(name: str, value: str, allowed: Mapping[str, Any] | tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not one of {', '.join(allowed)}")
+
+
+def sample_spec(seed: int, num_actions: int = 1, action: str | None = None) -> ToyboxSpec:
+    """Draw a spec; the seed alone decides it, and its range decides the split (see the `*_SEEDS` ranges).
+
+    Args:
+        seed: 0 <= seed < 13,000,000.
+        num_actions: 1 for a 17-frame clip, 5 for 81 frames.
+        action: fixes the first action (for class-balanced sets); None draws it.
+
+    Raises:
+        ValueError: seed outside every split, num_actions < 1 or an unknown action.
+    """
+    if not 0 <= seed < HELD_OUT_SEEDS.stop:
+        raise ValueError(f"seed={seed} must be in 0..{HELD_OUT_SEEDS.stop - 1}")
+    if num_actions < 1:
+        raise ValueError(f"num_actions={num_actions} must be at least 1")
+    if action is not None:
+        _check("action", action, ACTIONS)
+    rng = np.random.default_rng(seed)
+    held_out = seed in HELD_OUT_SEEDS
+    combination = HELD_OUT_COMBINATIONS[rng.integers(len(HELD_OUT_COMBINATIONS))]
+    while True:
+        spec = _draw(rng, num_actions, action, combination if held_out else None)
+        if held_out or all((spec.subject.color, spec.subject.shape, a) not in HELD_OUT_COMBINATIONS for a in spec.actions):
+            return spec
+
+
+def _draw(
+    rng: np.random.Generator, num_actions: int, action: str | None, combination: tuple[str, str, str] | None
+) -> ToyboxSpec:
+    from flextok.data.toybox_motion import draw_actions, start_position
+
+    if combination is not None:
+        color, shape, first = combination
+    else:
+        color, shape = _choose(rng, tuple(COLORS)), _choose(rng, SHAPES)
+        first = action or _choose(rng, ACTIONS)
+    actions = draw_actions(rng, first, num_actions)
+    vigor = float(rng.uniform(0.8, 1.2))
+    x, z = start_position(first, vigor)
+    subject = _draw_object(rng, shape, color, float(rng.uniform(0.48, 0.84)), x + float(rng.normal(0, 0.12)), z)
+    scene = ToyboxSpec(
+        objects=(subject,),
+        actions=actions,
+        floor=_choose(rng, tuple(FLOORS)),
+        floor_pattern=_choose(rng, FLOOR_PATTERNS),
+        sky=_choose(rng, tuple(SKIES)),
+        light_azimuth=float(rng.uniform(-np.pi, np.pi)),
+        light_elevation=float(rng.uniform(0.7, 1.25)),
+        camera_height=float(rng.uniform(1.3, 1.8)),
+        vigor=vigor,
+        style_seed=int(rng.integers(2**31)),
+    )
+    return dataclasses.replace(scene, objects=(subject, *_draw_bystanders(rng, scene)))
+
+
+def _draw_bystanders(rng: np.random.Generator, scene: ToyboxSpec) -> tuple[ToyObject, ...]:
+    """Up to four objects behind or beside the subject; a spot where solids would pass through each other is left out."""
+    from flextok.data.toybox_motion import trajectory
+
+    path = trajectory(scene).position[:, [0, 2]]  # (T, 2)
+    others: list[ToyObject] = []
+    for _ in range(int(rng.choice(5, p=[0.2, 0.3, 0.25, 0.15, 0.1]))):
+        radius = float(rng.uniform(0.28, 0.55))
+        x, z = float(rng.uniform(-2.6, 2.6)), float(rng.uniform(4.6, 8.0))
+        clear_of_path = np.hypot(path[:, 0] - x, path[:, 1] - z).min() > 1.3 * (radius + scene.subject.radius)
+        if clear_of_path and all(np.hypot(x - o.x, z - o.z) > 1.3 * (radius + o.radius) for o in others):
+            others.append(_draw_object(rng, _choose(rng, SHAPES), _choose(rng, tuple(COLORS)), radius, x, z))
+    return tuple(others)
+
+
+def _draw_object(rng: np.random.Generator, shape: str, color: str, radius: float, x: float, z: float) -> ToyObject:
+    pattern = str(rng.choice(PATTERNS, p=[0.4, 0.2, 0.2, 0.2]))
+    second = _choose(rng, tuple(c for c in COLORS if c != color))
+    material = _choose(rng, MATERIALS)
+    return ToyObject(shape, color, pattern, second, material, radius, x, z, float(rng.uniform(0, 2 * np.pi)))
+
+
+def _choose(rng: np.random.Generator, options: tuple[str, ...]) -> str:
+    return options[int(rng.integers(len(options)))]

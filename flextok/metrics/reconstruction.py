@@ -1,0 +1,21 @@
+"""Distortion of a reconstruction: how far it is from the source, per clip."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+
+def psnr(video: Tensor, reference: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each clip in dB: (b, 3, T, H, W) in [-1, 1] -> (b,); pixels are clamped first."""
+    return peak_signal_noise_ratio(
+        video.clamp(-1, 1), reference, data_range=2.0, reduction="none", dim=(1, 2, 3, 4)
+    )
+
+
+def ssim(video: Tensor, reference: Tensor) -> Tensor:
+    """Structural similarity of each clip, the mean over its frames: (b, 3, T, H, W) in [-1, 1] -> (b,)."""
+    b = video.shape[0]
+    frames = [x.clamp(-1, 1).transpose(1, 2).flatten(0, 1) for x in (video, reference)]  # (b T, 3, H, W)
+    values = structural_similarity_index_measure(frames[0], frames[1], data_range=2.0, reduction="none")
+    return values.reshape(b, -1).mean(1)

@@ -1,0 +1,129 @@
+"""3D-grid tokenizer: the baseline that register tokens replace, with the same VAE, width, depth, FSQ and flow decoder.
+
+Token (t, i, j) belongs to cell (i, j) of latent frame t and is decoded there. There is no order and no prefix; at a
+smaller budget a grid can be coarser (cells pooled 2x2, 4x4, 8x8; trained with random pooling) or cover fewer frames.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from einops import rearrange
+from torch import Tensor, nn
+
+from flextok.models.flow_decoder import FlowDecoder, TokenCondition
+from flextok.models.layers.attention_masks import time_causal_mask
+from flextok.models.layers.code_norm import CodeNorm
+from flextok.models.layers.patches import PatchEmbedder
+from flextok.models.layers.transformer import Block, layer_norm
+from flextok.models.register_tokenizer import TokenizerOutput
+from flextok.quantizers.fsq import FSQ
+
+
+class GridTokenizer(ModelMixin, ConfigMixin):
+    """Latents to one token per cell (or per pooled cell), raster order within a frame, and back to a velocity."""
+
+    @register_to_config
+    def __init__(
+        self,
+        latent_channels: int = 16,
+        latent_size: tuple[int, int, int] = (5, 8, 8),
+        patch: int = 2,
+        levels: tuple[int, ...] = (8, 5, 5, 5),
+        dim: int = 192,
+        encoder_depth: int = 4,
+        decoder_depth: int = 6,
+        head_dim: int = 32,
+        decoder_attention: str = "time_causal",
+    ) -> None:
+        super().__init__()
+        t, h, w = latent_size
+        self.quantizer = FSQ(levels)
+        self.embed = PatchEmbedder(latent_channels, patch, (h // patch, w // patch), t, dim)
+        self.blocks = nn.ModuleList(Block(dim, head_dim) for _ in range(encoder_depth))
+        self.head = nn.Linear(dim, len(levels) * patch * patch)
+        self.code_norm = CodeNorm(len(self.grid_sizes), len(levels))
+        self.token_in = nn.Linear(len(levels) * patch * patch, dim)
+        self.resolution = nn.Parameter(torch.randn(len(self.grid_sizes), dim) * 0.1)
+        self.decoder = FlowDecoder(latent_channels, (t, h, w), patch, dim, decoder_depth, head_dim, decoder_attention)
+        self.decoder.initialise()
+
+    @property
+    def grid_sizes(self) -> tuple[int, ...]:
+        """Side lengths a grid can have, finest first: 8, 4, 2, 1 (64, 16, 4, 1 tokens per latent frame)."""
+        side = self.config.latent_size[1]
+        return tuple(side >> i for i in range(side.bit_length()))
+
+    def quantized_codes(self, latents: Tensor, side: int) -> Tensor:
+        """Codes of the grid with side x side cells per latent frame: (b, t, side * side, f), straight through."""
+        x = self.embed(latents)  # (b, t, n, d)
+        t, n = x.shape[1:3]
+        mask = time_causal_mask(t, n, x.device)
+        x = x.flatten(1, 2)
+        for block in self.blocks:
+            x = block(x, mask)
+        cells = self.head(layer_norm(x)).float().unflatten(1, (t, n))
+        p, full = self.config.patch, self.config.latent_size[1]
+        cells = rearrange(cells, "b t (h w) (p q f) -> (b t) f (h p) (w q)", p=p, q=p, h=full // p)
+        cells = F.avg_pool2d(cells, full // side)  # (b t, f, side, side)
+        codes = rearrange(cells, "(b t) f h w -> b t (h w) f", t=t)
+        return self.quantizer.quantize(self._normalised(codes, side))
+
+    def _normalised(self, codes: Tensor, side: int) -> Tensor:
+        """One set of statistics per grid size, since averages spread less; cells of a grid share theirs."""
+        index = self.grid_sizes.index(side)
+        norm = self.code_norm
+        if not self.training:
+            return (codes - norm.mean[index]) * torch.rsqrt(norm.var[index] + 1e-5)
+        var, mean = torch.var_mean(codes, dim=(0, 1, 2), unbiased=False)
+        with torch.no_grad():
+            norm.mean[index].lerp_(mean, norm.momentum)
+            norm.var[index].lerp_(var, norm.momentum)
+        return (codes - mean) * torch.rsqrt(var + 1e-5)
+
+    def encode(self, latents: Tensor, keep_k: int | None = None) -> TokenizerOutput:
+        """Encode latents (b, c, t, h, w) into keep_k = side * side tokens per latent frame (raster order).
+
+        Raises:
+            ValueError: keep_k is not one of the grid's sizes.
+        """
+        codes = self.quantized_codes(latents, self._side(keep_k or self.grid_sizes[0] ** 2))
+        return TokenizerOutput(self.quantizer.codes_to_ids(codes), codes)
+
+    def condition(self, token_ids: Tensor, keep_k: int | None = None) -> TokenCondition:
+        """What the decoder needs of token ids (b, t, k), k = side * side.
+
+        Raises:
+            ValueError: k is not one of the grid's sizes, or keep_k asks for a prefix, which a grid does not have.
+        """
+        k = token_ids.shape[2]
+        self._side(k)
+        if keep_k not in (None, k):
+            raise ValueError(f"keep_k={keep_k}: a grid of {k} tokens per latent frame has no prefix; encode a coarser grid")
+        return self.condition_on_codes(self.quantizer.ids_to_codes(token_ids))
+
+    def condition_on_codes(self, codes: Tensor) -> TokenCondition:
+        side = self._side(codes.shape[2])
+        p, full = self.config.patch, self.config.latent_size[1]
+        cells = rearrange(codes, "b t (h w) f -> b t h w f", h=side)
+        repeat = full // side
+        cells = cells.repeat_interleave(repeat, dim=2).repeat_interleave(repeat, dim=3)
+        cells = rearrange(cells, "b t (h p) (w q) f -> b t (h w) (p q f)", p=p, q=p)
+        x = self.token_in(cells.to(self.token_in.weight.dtype))  # (b, t, n, d)
+        return TokenCondition(patches=x + self.resolution[self.grid_sizes.index(side)])
+
+    def unconditional(self) -> TokenCondition:
+        """No token at all: what guidance leads away from."""
+        return TokenCondition()
+
+    def forward(self, noisy: Tensor, sigma: Tensor, condition: TokenCondition, given_frames: int = 0) -> Tensor:
+        """Velocity (b, c, t, h, w) of `noisy` latents at `sigma` (b,); see `FlowDecoder.velocity`."""
+        return self.decoder.velocity(noisy, sigma, condition, given_frames)
+
+    def _side(self, k: int) -> int:
+        sides = {side * side: side for side in self.grid_sizes}
+        if k not in sides:
+            raise ValueError(f"a grid has one of {sorted(sides)} tokens per latent frame, not {k}")
+        return sides[k]

@@ -1,0 +1,33 @@
+"""Normalisation of codes before they are bounded."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class CodeNorm(nn.Module):
+    """Zero mean and unit variance for each (register, code dimension) over clips and frames; running statistics in eval.
+
+    Without it FSQ's bounded codes saturate within tens of steps and carry no gradient; with it every register starts
+    with its ids about evenly in use.
+    """
+
+    momentum = 0.02
+
+    def __init__(self, num_registers: int, code_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(num_registers, code_dim))
+        self.register_buffer("var", torch.ones(num_registers, code_dim))
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """codes: (b, t, k, f), the first k registers."""
+        codes = codes.float()
+        k = codes.shape[2]
+        if not self.training:
+            return (codes - self.mean[:k]) * torch.rsqrt(self.var[:k] + 1e-5)
+        var, mean = torch.var_mean(codes, dim=(0, 1), unbiased=False)  # (k, f)
+        with torch.no_grad():
+            self.mean[:k].lerp_(mean, self.momentum)
+            self.var[:k].lerp_(var, self.momentum)
+        return (codes - mean) * torch.rsqrt(var + 1e-5)

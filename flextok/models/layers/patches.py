@@ -1,0 +1,33 @@
+"""Latent frames as patch tokens and back."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+
+def patchify(latents: Tensor, patch: int) -> Tensor:
+    """(b, c, t, h, w) -> (b, t, n, patch * patch * c), rows first, channels fastest."""
+    return rearrange(latents, "b c t (h p) (w q) -> b t (h w) (p q c)", p=patch, q=patch)
+
+
+def unpatchify(patches: Tensor, patch: int, height: int) -> Tensor:
+    """Inverse of `patchify`; height is that of the latents."""
+    return rearrange(patches, "b t (h w) (p q c) -> b c t (h p) (w q)", p=patch, q=patch, h=height // patch)
+
+
+class PatchEmbedder(nn.Module):
+    """Patches of latents to tokens (b, t, n, d), with learned positions (frame + place in the frame)."""
+
+    def __init__(self, channels: int, patch: int, grid: tuple[int, int], max_frames: int, dim: int) -> None:
+        super().__init__()
+        self.patch = patch
+        rows, columns = grid
+        self.proj = nn.Linear(channels * patch * patch, dim)
+        self.position = nn.Parameter(torch.randn(rows * columns, dim) * 0.02)
+        self.frame = nn.Parameter(torch.randn(max_frames, 1, dim) * 0.02)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        x = self.proj(patchify(latents, self.patch))  # (b, t, n, d)
+        return x + self.position + self.frame[: x.shape[1]]

@@ -1,0 +1,99 @@
+"""Register tokenizer of arXiv:2604.12887 at embedded size: encoder, FSQ and flow decoder as one saved model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils import BaseOutput
+from torch import Tensor, nn
+
+from flextok.models.flow_decoder import FlowDecoder, TokenCondition
+from flextok.models.layers.code_norm import CodeNorm
+from flextok.models.register_encoder import RegisterEncoder
+from flextok.quantizers.fsq import FSQ
+
+
+@dataclass
+class TokenizerOutput(BaseOutput):
+    """`token_ids` (b, t, k), int64, and the `codes` (b, t, k, f) in [-1, 1] they stand for."""
+
+    token_ids: Tensor
+    codes: Tensor
+
+
+class RegisterTokenizer(ModelMixin, ConfigMixin):
+    """Latents to K ordered tokens per latent frame, and any prefix of them to a velocity."""
+
+    @register_to_config
+    def __init__(
+        self,
+        latent_channels: int = 16,
+        latent_size: tuple[int, int, int] = (5, 8, 8),
+        patch: int = 2,
+        num_registers: int = 64,
+        levels: tuple[int, ...] = (8, 5, 5, 5),
+        dim: int = 192,
+        encoder_depth: int = 4,
+        decoder_depth: int = 6,
+        head_dim: int = 32,
+        decoder_attention: str = "time_causal",
+    ) -> None:
+        super().__init__()
+        size = (latent_size[0], latent_size[1], latent_size[2])
+        self.quantizer = FSQ(levels)
+        self.encoder = RegisterEncoder(
+            latent_channels, size, patch, num_registers, len(levels), dim, encoder_depth, head_dim
+        )
+        self.code_norm = CodeNorm(num_registers, len(levels))
+        self.token_in = nn.Linear(len(levels), dim)
+        self.token_position = nn.Parameter(torch.randn(num_registers, dim) * 0.5)
+        self.token_frame = nn.Parameter(torch.randn(size[0], 1, dim) * 0.1)
+        self.decoder = FlowDecoder(latent_channels, size, patch, dim, decoder_depth, head_dim, decoder_attention)
+        self.decoder.initialise()
+
+    def quantized_codes(self, latents: Tensor, keep_k: int) -> Tensor:
+        """The first keep_k codes of each latent frame, (b, t, keep_k, f); differentiable (straight through)."""
+        return self.quantizer.quantize(self.code_norm(self.encoder(latents, keep_k)))
+
+    def encode(self, latents: Tensor, keep_k: int | None = None) -> TokenizerOutput:
+        """Encode latents (b, c, t, h, w) into register tokens; latent frame j depends on frames <= j alone.
+
+        Raises:
+            ValueError: keep_k is outside 1..K.
+        """
+        codes = self.quantized_codes(latents, self._checked_k(keep_k))
+        return TokenizerOutput(self.quantizer.codes_to_ids(codes), codes)
+
+    def condition(self, token_ids: Tensor, keep_k: int | None = None) -> TokenCondition:
+        """What the decoder needs of token ids (b, t, k): computed once, used at every step.
+
+        Raises:
+            ValueError: keep_k is outside 1..k, or an id is outside the codebook.
+        """
+        k = token_ids.shape[2]
+        if k > self.config.num_registers:
+            raise ValueError(f"token ids hold {k} tokens per latent frame, this tokenizer has {self.config.num_registers}")
+        if keep_k is not None and not 1 <= keep_k <= k:
+            raise ValueError(f"keep_k={keep_k} must be in 1..{k}")
+        return self.condition_on_codes(self.quantizer.ids_to_codes(token_ids[:, :, :keep_k]))
+
+    def condition_on_codes(self, codes: Tensor) -> TokenCondition:
+        x = self.token_in(codes.to(self.token_in.weight.dtype))  # (b, t, k, d)
+        return TokenCondition(registers=x + self.token_position[: x.shape[2]] + self.token_frame[: x.shape[1]])
+
+    def unconditional(self) -> TokenCondition:
+        """No token at all: what guidance leads away from."""
+        return TokenCondition()
+
+    def forward(self, noisy: Tensor, sigma: Tensor, condition: TokenCondition, given_frames: int = 0) -> Tensor:
+        """Velocity (b, c, t, h, w) of `noisy` latents at `sigma` (b,); see `FlowDecoder.velocity`."""
+        return self.decoder.velocity(noisy, sigma, condition, given_frames)
+
+    def _checked_k(self, keep_k: int | None) -> int:
+        total = self.config.num_registers
+        if keep_k is not None and not 1 <= keep_k <= total:
+            raise ValueError(f"keep_k={keep_k} must be in 1..{total}")
+        return keep_k or total

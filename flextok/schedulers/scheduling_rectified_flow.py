@@ -1,0 +1,107 @@
+"""Rectified flow: x_sigma = (1 - sigma) data + sigma noise, velocity = noise - data, sampling from sigma 1 to 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from diffusers.utils import BaseOutput
+from torch import Tensor
+
+SOLVERS = ("euler", "adams")
+
+
+@dataclass
+class RectifiedFlowSchedulerOutput(BaseOutput):
+    """`prev_sample`: the sample at the next, lower sigma."""
+
+    prev_sample: Tensor
+
+
+class RectifiedFlowScheduler(SchedulerMixin, ConfigMixin):
+    """Integrates dx/dsigma = velocity. Timesteps are the sigmas themselves; the network is called once a step.
+
+    Args:
+        shift: > 1 spends more steps near sigma 1, s' = shift s / (1 + (shift - 1) s); 1 is a uniform grid.
+        solver: "euler", or "adams": two-step Adams-Bashforth, second order at the price of Euler, for which the
+            caller hands `step` the velocity of the step before.
+    """
+
+    order = 1
+
+    @register_to_config
+    def __init__(self, shift: float = 1.0, solver: str = "euler") -> None:
+        if not shift > 0:
+            raise ValueError(f"shift={shift} must be positive")
+        if solver not in SOLVERS:
+            raise ValueError(f"solver={solver!r} is not one of {', '.join(SOLVERS)}")
+        self.set_timesteps(10)
+
+    def set_timesteps(
+        self,
+        num_inference_steps: int,
+        device: torch.device | str | None = None,
+        sigmas: Sequence[float] | None = None,
+    ) -> None:
+        """Fill `sigmas` (one longer than the steps, ending in 0) and `timesteps`.
+
+        Args:
+            sigmas: own noise levels, decreasing from at most 1 and without the final 0; `shift` is not applied to them.
+
+        Raises:
+            ValueError: fewer than one step, or sigmas that do not decrease within (0, 1].
+        """
+        if sigmas is None:
+            if num_inference_steps < 1:
+                raise ValueError(f"num_inference_steps={num_inference_steps} must be at least 1")
+            grid = torch.arange(num_inference_steps, 0, -1, dtype=torch.float64) / num_inference_steps
+            shift = self.config.shift
+            grid = shift * grid / (1 + (shift - 1) * grid)
+        else:
+            grid = torch.tensor(list(sigmas), dtype=torch.float64)
+            if not len(grid) or grid[0] > 1 or grid[-1] <= 0 or (grid.diff() >= 0).any():
+                raise ValueError(f"sigmas={list(sigmas)} must decrease within (0, 1]")
+        self.sigmas = torch.cat([grid, grid.new_zeros(1)]).to(torch.float32).to(device)
+        self.timesteps = self.sigmas[:-1]
+        self.num_inference_steps = len(self.timesteps)
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: Tensor | float,
+        sample: Tensor,
+        previous_output: Tensor | None = None,
+        return_dict: bool = True,
+    ) -> RectifiedFlowSchedulerOutput | tuple[Tensor]:
+        """One step down from `timestep`, an entry of `timesteps`.
+
+        Args:
+            model_output: velocity at (sample, timestep).
+            previous_output: velocity of the step before; used by "adams", whose first step is Euler's.
+
+        Raises:
+            ValueError: timestep is not one of `timesteps`.
+        """
+        found = (self.timesteps == torch.as_tensor(timestep, device=self.timesteps.device)).nonzero()
+        if not len(found):
+            raise ValueError(f"timestep={float(timestep)} is not one of the scheduler's timesteps")
+        i = int(found[0])  # no hidden step counter: the same call gives the same answer
+        width = self.sigmas[i + 1] - self.sigmas[i]  # negative
+        velocity = model_output.float()
+        if self.config.solver == "adams" and previous_output is not None and i > 0:
+            ratio = width / (self.sigmas[i] - self.sigmas[i - 1])
+            velocity = velocity + 0.5 * ratio * (velocity - previous_output.float())
+        previous = (sample.float() + width * velocity).to(sample.dtype)  # fp32 sum: errors add up
+        return RectifiedFlowSchedulerOutput(prev_sample=previous) if return_dict else (previous,)
+
+    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """(1 - sigma) data + sigma noise, sigma (b,) in [0, 1]."""
+        sigma = timesteps.reshape(-1, *[1] * (original_samples.ndim - 1)).to(original_samples.dtype)
+        return (1 - sigma) * original_samples + sigma * noise
+
+    def velocity_target(self, original_samples: Tensor, noise: Tensor) -> Tensor:
+        """What a network is trained to predict: noise - data."""
+        return noise - original_samples

@@ -1,0 +1,39 @@
+"""What every training stage shares: the run's settings. Stages nest this in their own frozen dataclass (CLI by tyro)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Settings of one run. All counts are global: they do not depend on the number of processes."""
+
+    out: Path
+    """Folder of the run: state-*/ (to resume), metrics.jsonl, samples-*.png, and the EMA weights in weights/."""
+    steps: int = 10_000
+    batch_size: int = 16
+    """Clips a step over all processes; must be divisible by their number."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """`muon` orthogonalises the updates of matrices (needs torch >= 2.9); AdamW serves all other parameters."""
+    lr: float = 1e-3
+    muon_lr: float = 0.02
+    warmup_steps: int = 100
+    cooldown: float = 0.4
+    """The learning rate is constant, then falls linearly to 0 over this last fraction of the run."""
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    ema_decay: float = 0.998
+    mixed_precision: Literal["no", "bf16"] = "bf16"
+    compile: bool = False
+    """torch.compile the training step (several minutes of C++ compilation on a CPU)."""
+    threads: int = 0
+    """CPU threads of each process; 0 leaves torch's choice."""
+    seed: int = 0
+    log_every: int = 20
+    evaluate_every: int = 500
+    save_every: int = 250
+    init_from: Path | None = None
+    """Start from the weights of this folder (another run's weights/), with a fresh optimizer."""

@@ -1,0 +1,142 @@
+"""Train the causal video VAE: `accelerate launch --cpu -m flextok.training.train_vae embedded --run.out runs/vae ...`."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import tyro
+from torch import Tensor, nn
+
+from flextok.data.datasets import ClipBank, ToyboxDataset
+from flextok.data.pixels import to_float, to_uint8
+from flextok.data.toybox_spec import VALIDATION_SEEDS
+from flextok.metrics.reconstruction import psnr
+from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
+from flextok.training.configs import RunConfig
+from flextok.training.sheets import clip_rows
+from flextok.training.trainer import step_rng, train
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    run: RunConfig
+    banks: tuple[Path, ...] = ()
+    """Clip banks (python -m flextok.data.make_bank)."""
+    bank_weights: tuple[float, ...] = ()
+    """How often each bank is drawn from; equal if empty."""
+    num_frames: tuple[int, ...] = (9, 9, 9, 17)
+    """A step trains on windows of one of these lengths, drawn uniformly."""
+    num_validation: int = 24
+    encoder_widths: tuple[int, int] = (96, 160)
+    decoder_widths: tuple[int, int] = (128, 224)
+    encoder_blocks: tuple[int, int] = (2, 3)
+    decoder_blocks: tuple[int, int] = (3, 3)
+    mse_weight: float = 2.0
+    gradient_weight: float = 0.5
+    kl_weight: float = 1e-4
+
+
+class VAEObjective(nn.Module):
+    """L1 + MSE + L1 of spatial and temporal differences + a slight KL."""
+
+    def __init__(self, vae: AutoencoderCausalVideo, config: VAEConfig) -> None:
+        super().__init__()
+        self.vae, self.config = vae, config
+
+    def forward(self, step: int, video: Tensor) -> dict[str, Tensor]:
+        generator = torch.Generator(video.device).manual_seed(self.config.run.seed * 1_000_003 + step)
+        reconstruction, posterior = self.vae(video, generator)
+        error = reconstruction - video
+        l1, mse = error.abs().mean(), error.square().mean()
+        gradient = torch.stack([error.diff(dim=d).abs().mean() for d in (2, 3, 4)]).sum() / 3
+        kl = 0.5 * (posterior.mean.square() + posterior.logvar.exp() - 1 - posterior.logvar).mean()
+        c = self.config
+        loss = l1 + c.mse_weight * mse + c.gradient_weight * gradient + c.kl_weight * kl
+        return {"loss": loss, "l1": l1, "mse": mse, "kl": kl}
+
+
+class VAEStage:
+    def __init__(self, config: VAEConfig) -> None:
+        self.config = config
+        if config.run.init_from is not None:
+            self.vae = AutoencoderCausalVideo.from_pretrained(config.run.init_from)
+        else:
+            torch.manual_seed(config.run.seed)
+            self.vae = AutoencoderCausalVideo(
+                encoder_widths=config.encoder_widths,
+                decoder_widths=config.decoder_widths,
+                encoder_blocks=config.encoder_blocks,
+                decoder_blocks=config.decoder_blocks,
+            )
+        self.module = VAEObjective(self.vae.to(memory_format=torch.channels_last), config)
+        self.banks = [ClipBank(folder) for folder in config.banks]
+        weights = np.asarray(config.bank_weights or [1.0] * len(self.banks))
+        self.probabilities = weights / weights.sum()
+        toybox = ToyboxDataset(VALIDATION_SEEDS)
+        self.validation = to_float(np.stack([toybox[i] for i in range(config.num_validation)]))
+
+    def batch(self, step: int, rows: slice) -> dict[str, Tensor]:
+        rng = step_rng(self.config.run.seed, step)
+        length = int(rng.choice(self.config.num_frames))
+        clips = []
+        for _ in range(self.config.run.batch_size):
+            bank = self.banks[int(rng.choice(len(self.banks), p=self.probabilities))]
+            clip = bank[int(rng.integers(len(bank)))]
+            start = int(rng.integers(len(clip) - length + 1))
+            clip = clip[start : start + length]
+            clip = clip[:, :, ::-1] if rng.random() < 0.5 else clip
+            clips.append(clip[::-1] if rng.random() < 0.25 else clip)
+        return {"video": to_float(np.stack(clips[rows]))}
+
+    def evaluate(self) -> tuple[dict[str, float], np.ndarray | None]:
+        reconstruction = torch.cat([self.vae.decode(self.vae.encode(v).mean) for v in self.validation.split(8)])
+        metrics = {"psnr": float(psnr(reconstruction, self.validation).mean())}
+        pairs = [clip for i in range(6) for clip in (self.validation[i], reconstruction[i])]
+        return metrics, clip_rows([to_uint8(clip) for clip in pairs], every=4)
+
+    def save(self, folder: Path) -> None:
+        """Weights with the latents' statistics over training clips in the config, so that later stages need none."""
+        latents = []
+        for index in range(32):
+            video = self.batch(10_000_000 + index, slice(0, 8))["video"]
+            latents.append(self.vae.encode(video).mean)
+        shift, scale = self.vae._latents_statistics(latents[0])
+        raw = torch.cat([(x * scale + shift).transpose(0, 1).flatten(1) for x in latents], dim=1)  # (c, n)
+        before = dict(mean=self.vae.config.latents_mean, std=self.vae.config.latents_std)
+        self.vae.register_to_config(latents_mean=raw.mean(1).tolist(), latents_std=raw.std(1).tolist())
+        self.vae.save_pretrained(folder)
+        self.vae.register_to_config(latents_mean=before["mean"], latents_std=before["std"])
+
+
+PRESETS = {
+    "embedded": (
+        "The shipped VAE",
+        VAEConfig(RunConfig(Path("runs/vae"), steps=4400, batch_size=8, lr=1.5e-3, warmup_steps=100, cooldown=0.5, evaluate_every=400, save_every=400)),
+    ),
+    "tiny": (
+        "A few seconds, for tests",
+        VAEConfig(
+            RunConfig(Path("runs/vae-tiny"), steps=4, batch_size=2, mixed_precision="no", evaluate_every=4, save_every=2),
+            encoder_widths=(8, 8),
+            decoder_widths=(8, 8),
+            encoder_blocks=(1, 1),
+            decoder_blocks=(1, 1),
+            num_validation=8,
+        ),
+    ),
+}
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    config = tyro.extras.overridable_config_cli(PRESETS)
+    train(VAEStage(config), config.run, config)
+
+
+if __name__ == "__main__":
+    main()

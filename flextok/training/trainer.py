@@ -1,0 +1,245 @@
+"""The training loop that every stage shares, on Accelerate: one CPU, one GPU or many processes with the same code.
+
+Everything random in step s follows from (seed, s), so a run that resumes at step s continues exactly as if it had
+never stopped, and the global batch of a step is the same clips for any number of processes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from diffusers.training_utils import EMAModel
+from PIL import Image
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from flextok.training.configs import RunConfig
+
+logger = logging.getLogger(__name__)
+
+
+class Stage(Protocol):
+    """What a stage brings: a module whose forward gives losses, its batches, and a way to look at it."""
+
+    module: nn.Module
+    """forward(step=int, **batch) -> dict of scalar tensors, of which "loss" is minimised."""
+
+    def batch(self, step: int, rows: slice) -> dict[str, Tensor]:
+        """The rows of step's global batch, on the CPU; depends on nothing but (seed, step)."""
+        ...
+
+    def evaluate(self) -> tuple[dict[str, float], np.ndarray | None]:
+        """Validation metrics and a sample sheet (uint8 (H, W, 3)); called with EMA weights in place."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write the weights for use; called with EMA weights in place."""
+        ...
+
+
+class _Progress:
+    """The step counter, as an object that Accelerate saves with the state."""
+
+    def __init__(self) -> None:
+        self.step = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.step = state["step"]
+
+
+def step_rng(seed: int, step: int, *more: int) -> np.random.Generator:
+    """The generator of one step; the only source of randomness in training."""
+    return np.random.default_rng((seed, step, *more))
+
+
+def learning_rate_factor(step: int, run: RunConfig) -> float:
+    """Linear warm-up, constant, linear cool-down to 0 (a run can be prolonged from any state before the cool-down)."""
+    up = min(1.0, (step + 1) / max(run.warmup_steps, 1))
+    down = (run.steps - step) / max(run.steps * run.cooldown, 1)
+    return max(0.0, min(up, down, 1.0))
+
+
+def train(stage: Stage, run: RunConfig, config: object) -> None:
+    """Run the stage to `run.steps`, from the newest state in `run.out` if there is one.
+
+    Raises:
+        ValueError: the batch is not divisible by the number of processes.
+    """
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    accelerator = Accelerator(mixed_precision=run.mixed_precision, step_scheduler_with_optimizer=False)
+    if run.batch_size % accelerator.num_processes:
+        raise ValueError(f"batch_size={run.batch_size} must be divisible by {accelerator.num_processes} processes")
+    set_seed(run.seed)
+    module = stage.module
+    ema = EMAModel(module.parameters(), decay=run.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
+    optimizers = [accelerator.prepare(o) for o in make_optimizers(module, run)]
+    progress = _Progress()
+    trained = accelerator.prepare(module)
+    ema.to(accelerator.device)
+    accelerator.register_for_checkpointing(progress, ema)
+    run.out.mkdir(parents=True, exist_ok=True)
+    if (state := newest_state(run.out)) is not None:
+        accelerator.load_state(str(state))
+        if accelerator.is_main_process:
+            logger.info("resumed %s at step %d", state, progress.step)
+    elif accelerator.is_main_process:
+        (run.out / "config.json").write_text(json.dumps(asdict(config), default=str, indent=1))  # type: ignore[call-overload]
+    forward = torch.compile(trained, dynamic=False) if run.compile else trained
+    share = run.batch_size // accelerator.num_processes
+    rows = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
+    meter = _Meter(run, progress.step, accelerator.is_main_process)
+    for step in range(progress.step, run.steps):
+        batch = {k: v.to(accelerator.device) for k, v in stage.batch(step, rows).items()}
+        losses = forward(step=step, **batch)
+        accelerator.backward(losses["loss"])
+        if run.max_grad_norm:
+            accelerator.clip_grad_norm_(module.parameters(), run.max_grad_norm)
+        factor = learning_rate_factor(step, run)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["base_lr"] * factor
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        ema.step(module.parameters())
+        progress.step = step + 1
+        last = progress.step == run.steps
+        meter.update(progress.step, {k: accelerator.gather(v.detach()).mean().item() for k, v in losses.items()}, factor)
+        if last or progress.step % run.save_every == 0:
+            save_state(accelerator, run.out, progress.step)
+        if (last or progress.step % run.evaluate_every == 0) and accelerator.is_main_process:
+            with ema_weights(ema, module):
+                evaluate(stage, run, progress.step, meter)
+        accelerator.wait_for_everyone()
+    meter.close()
+    accelerator.end_training()
+
+
+def make_optimizers(module: nn.Module, run: RunConfig) -> Iterator[torch.optim.Optimizer]:
+    """AdamW for all, or Muon for matrices and AdamW for the rest (embeddings and vectors have no rows to orthogonalise)."""
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    matrices = [p for name, p in named if run.optimizer == "muon" and p.ndim == 2 and is_hidden_matrix(name)]
+    taken = {id(p) for p in matrices}
+    rest = [p for _, p in named if id(p) not in taken]
+    groups = [
+        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": run.weight_decay, "base_lr": run.lr},
+        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0, "base_lr": run.lr},
+    ]
+    yield torch.optim.AdamW([g for g in groups if g["params"]], lr=run.lr, betas=(0.9, 0.99))
+    if matrices:
+        if not hasattr(torch.optim, "Muon"):
+            raise ValueError(f"optimizer=muon needs torch 2.9 or newer, this is {torch.__version__}; use adamw")
+        group = {"params": matrices, "base_lr": run.muon_lr}
+        yield torch.optim.Muon([group], lr=run.muon_lr, weight_decay=run.weight_decay, momentum=0.95)
+
+
+def is_hidden_matrix(name: str) -> bool:
+    """Matrices inside blocks; inputs, outputs, tables and modulations keep AdamW."""
+    return "blocks." in name and "modulation" not in name
+
+
+def save_state(accelerator: Accelerator, out: Path, step: int) -> None:
+    """Save all that a resume needs; a crash at any moment leaves the previous state usable."""
+    temporary, final = out / "state.tmp", out / f"state-{step:07d}"
+    if accelerator.is_main_process and temporary.exists():
+        shutil.rmtree(temporary)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(temporary), safe_serialization=True)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(temporary, final)
+        for older in sorted(out.glob("state-*"))[:-1]:
+            shutil.rmtree(older)
+
+
+def newest_state(out: Path) -> Path | None:
+    states = sorted(out.glob("state-*"))
+    return states[-1] if states else None
+
+
+class ema_weights:  # noqa: N801 - reads as a statement: `with ema_weights(...)`
+    """Puts the EMA weights in place for the time of a `with` block, and the module in eval mode."""
+
+    def __init__(self, ema: EMAModel, module: nn.Module) -> None:
+        self.ema, self.module = ema, module
+
+    def __enter__(self) -> None:
+        self.ema.store(self.module.parameters())
+        self.ema.copy_to(self.module.parameters())
+        self.module.eval()
+
+    def __exit__(self, *exc: object) -> None:
+        self.ema.restore(self.module.parameters())
+        self.module.train()
+
+
+def evaluate(stage: Stage, run: RunConfig, step: int, meter: _Meter) -> None:
+    with torch.no_grad():
+        metrics, sheet = stage.evaluate()
+    meter.write({"step": step, **{f"val_{k}": v for k, v in metrics.items()}})
+    meter.say(f"step {step}: " + "  ".join(f"{k} {v:.3f}" for k, v in metrics.items()))
+    if sheet is not None:
+        Image.fromarray(sheet).save(run.out / f"samples-{step:07d}.png")
+    temporary, final = run.out / "weights.tmp", run.out / "weights"
+    stage.save(temporary)
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(temporary, final)
+
+
+class _Meter:
+    """Progress bar, metrics.jsonl, and at the start a word on when the run will end."""
+
+    def __init__(self, run: RunConfig, step: int, active: bool) -> None:
+        self.run, self.active, self.first = run, active, step
+        self.bar = tqdm(total=run.steps, initial=step, disable=not active, mininterval=10, unit="step")
+        self.sums: dict[str, float] = {}
+        self.count, self.started, self.told = 0, time.perf_counter(), False
+
+    def update(self, step: int, losses: dict[str, float], factor: float) -> None:
+        if not math.isfinite(losses["loss"]):
+            raise FloatingPointError(f"the loss is {losses['loss']} at step {step}; resume with a lower learning rate")
+        self.bar.update(1)
+        for key, value in losses.items():
+            self.sums[key] = self.sums.get(key, 0.0) + value
+        self.count += 1
+        if step - self.first == 10 and not self.told:
+            self.told = True
+            left = (time.perf_counter() - self.started) / 10 * (self.run.steps - step)
+            self.say(f"expected to take {left / 60:.0f} more minutes for {self.run.steps - step} steps")
+        if step % self.run.log_every == 0:
+            mean = {k: v / self.count for k, v in self.sums.items()}
+            seconds = (time.perf_counter() - self.started) / max(step - self.first, 1)
+            self.bar.set_postfix({"loss": f"{mean['loss']:.4f}", "clips/s": f"{self.run.batch_size / seconds:.1f}"})
+            self.write({"step": step, **mean, "lr_factor": factor, "seconds_per_step": seconds})
+            self.sums, self.count = {}, 0
+
+    def write(self, row: dict[str, Any]) -> None:
+        if self.active:
+            with (self.run.out / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}) + "\n")
+
+    def say(self, text: str) -> None:
+        if self.active:
+            self.bar.write(text)
+
+    def close(self) -> None:
+        self.bar.close()
