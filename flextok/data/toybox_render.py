@@ -360,10 +360,10 @@ def _albedo(obj: ToyObject, hit: Array, roll: Array, style_seed: int) -> Array:
     x, y, z = hit[:, 0] * cos - hit[:, 1] * sin, hit[:, 0] * sin + hit[:, 1] * cos, hit[:, 2]
     phase = (style_seed % 997) / 997
     if obj.pattern == "striped":
-        second = np.sin((y * 1.5 + phase) * 2 * np.pi) > 0.1
+        second = np.sin((y * 1.1 + phase) * 2 * np.pi) > 0.1
     elif obj.pattern == "spotted":
-        u, v, w = (((c + phase) * 1.35) % 1 - 0.5 for c in (x, y, z))
-        second = u * u + v * v + w * w < 0.14
+        u, v, w = (((c + phase) * 1.05) % 1 - 0.5 for c in (x, y, z))
+        second = u * u + v * v + w * w < 0.15
     else:
-        second = (np.floor(x * 1.6 + phase) + np.floor(y * 1.6 + phase) + np.floor(z * 1.6 + phase)) % 2 == 0
+        second = (np.floor(x * 1.2 + phase) + np.floor(y * 1.2 + phase) + np.floor(z * 1.2 + phase)) % 2 == 0
     return np.where(second[:, None], np.array(COLORS[obj.pattern_color], dtype=np.float32), base)

@@ -267,7 +267,7 @@ def _draw_bystanders(rng: np.random.Generator, scene: ToyboxSpec) -> tuple[ToyOb
 
 
 def _draw_object(rng: np.random.Generator, shape: str, color: str, radius: float, x: float, z: float) -> ToyObject:
-    pattern = str(rng.choice(PATTERNS, p=[0.4, 0.2, 0.2, 0.2]))
+    pattern = str(rng.choice(PATTERNS, p=[0.52, 0.16, 0.16, 0.16]))
     second = _choose(rng, tuple(c for c in COLORS if c != color))
     material = _choose(rng, MATERIALS)
     return ToyObject(shape, color, pattern, second, material, radius, x, z, float(rng.uniform(0, 2 * np.pi)))

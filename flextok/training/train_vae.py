@@ -116,7 +116,7 @@ class VAEStage:
 PRESETS = {
     "embedded": (
         "The shipped VAE",
-        VAEConfig(RunConfig(Path("runs/vae"), steps=4400, batch_size=8, lr=1.5e-3, warmup_steps=100, cooldown=0.5, evaluate_every=400, save_every=400)),
+        VAEConfig(RunConfig(Path("runs/vae"), steps=2400, batch_size=8, optimizer="muon", lr=1e-3, muon_lr=0.02, warmup_steps=30, cooldown=0.6, ema_decay=0.99, evaluate_every=300, save_every=300)),
     ),
     "tiny": (
         "A few seconds, for tests",

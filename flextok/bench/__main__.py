@@ -1,0 +1,22 @@
+"""Measurements: `python -m flextok.bench NAME ...`; each writes JSON that the README's tables and the app are made from."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+BENCHES = {
+    "reconstruction": "flextok.bench.reconstruction",
+    "speed": "flextok.bench.speed",
+    "tables": "flextok.bench.tables",
+}
+
+
+def main() -> None:
+    if len(sys.argv) < 2 or sys.argv[1] not in BENCHES:
+        sys.exit(f"usage: python -m flextok.bench {{{','.join(BENCHES)}}} ...")
+    importlib.import_module(BENCHES[sys.argv[1]]).main(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()
