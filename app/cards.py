@@ -45,6 +45,13 @@ def _data_uri(frames: np.ndarray, fps: float, total_frames: int) -> str:
     images = [Image.fromarray(frame) for frame in frames]
     buffer = io.BytesIO()
     images[0].save(
-        buffer, "WEBP", save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0, quality=92, method=2
+        buffer,
+        "WEBP",
+        save_all=True,
+        append_images=images[1:],
+        duration=round(1000 / fps),
+        loop=0,
+        quality=92,
+        method=2,
     )
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -20,8 +20,8 @@ def build_demo(service: VideoService) -> gr.Blocks:
         with gr.Tab("Reconstruct", id="reconstruct"):
             reconstruct.build(service)
         gr.Markdown(
-            "An independent implementation of [VideoFlexTok](https://arxiv.org/abs/2604.12887), running on small weights "
-            "that ship with it. Uploads stay on this server for an hour at most and are not used for anything else."
+            "An independent implementation of [VideoFlexTok](https://arxiv.org/abs/2604.12887), running on small "
+            "weights that ship with it. Uploads stay on this server for an hour at most and are used for nothing else."
         )
     return demo
 

@@ -70,9 +70,7 @@ class Info:
                   f"{entry.parameters_m:6.1f} M {entry.memory_mib:5.0f} MiB  {entry.licence}")  # fmt: skip
 
 
-Command = (
-    Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")] | Annotated[Info, tyro.conf.subcommand("info")]
-)
+Command = Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")] | Annotated[Info, tyro.conf.subcommand("info")]
 
 
 def main(arguments: list[str] | None = None) -> int:

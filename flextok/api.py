@@ -40,7 +40,9 @@ def load_tokenizer(
     return pipe.to(device) if device is not None else pipe
 
 
-def load_folder(folder: Path, dtype: torch.dtype | None = None, vae_folder: Path | None = None) -> VideoTokenizerPipeline:
+def load_folder(
+    folder: Path, dtype: torch.dtype | None = None, vae_folder: Path | None = None
+) -> VideoTokenizerPipeline:
     """A pipeline folder as `VideoTokenizerPipeline.save_pretrained` writes it; `vae_folder` shares another one's VAE.
 
     Raises:
@@ -52,11 +54,15 @@ def load_folder(folder: Path, dtype: torch.dtype | None = None, vae_folder: Path
     kind = index.get("tokenizer", [None, None])
     if not isinstance(kind, list) or len(kind) != 2 or kind[1] not in TOKENIZERS:
         raise CheckpointError(f"{folder} names tokenizer {kind!r}; known are {', '.join(TOKENIZERS)}")
-    scheduler = {k: v for k, v in read_json(folder / "scheduler" / "scheduler_config.json").items() if not k.startswith("_")}
+    scheduler = {
+        k: v for k, v in read_json(folder / "scheduler" / "scheduler_config.json").items() if not k.startswith("_")
+    }
     options = {k: index[k] for k in ("name", "fps", "licence", "num_inference_steps", "guidance_scale") if k in index}
     try:
         return VideoTokenizerPipeline(
-            vae=load_strict(AutoencoderCausalVideo, vae_folder or folder / "vae", dtype).to(memory_format=torch.channels_last),
+            vae=load_strict(AutoencoderCausalVideo, vae_folder or folder / "vae", dtype).to(
+                memory_format=torch.channels_last
+            ),
             tokenizer=load_strict(TOKENIZERS[kind[1]], folder / "tokenizer", dtype),
             scheduler=RectifiedFlowScheduler(**scheduler),
             **options,
@@ -68,7 +74,12 @@ def load_folder(folder: Path, dtype: torch.dtype | None = None, vae_folder: Path
 def _download(repo_id: str) -> Path:
     """A Hub repository's JSON and safetensors files in the local cache."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     try:
         return Path(snapshot_download(repo_id, allow_patterns=["*.json", "*.safetensors"]))

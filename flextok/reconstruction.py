@@ -20,7 +20,7 @@ from flextok.pipelines.pipeline_tokenizer import TokenizerInfo, VideoTokenizerPi
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip as the models take it: `video` (1, 3, T, H, W), T = 17 + 16 n, of which the first `num_real` frames are real."""
+    """A clip as models take it: `video` (1, 3, T, H, W), T = 17 + 16 n; its first `num_real` frames are real."""
 
     video: Tensor
     num_real: int
@@ -29,7 +29,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """One decoded clip and what it cost. `frames` (1, 3, T, H, W) may be shorter than the source (a grid's few frames)."""
+    """One decoded clip and what it cost. `frames` (1, 3, T, H, W) may be shorter than the source (a grid's)."""
 
     label: str
     keep_k: int
@@ -52,7 +52,7 @@ def load_clip(
     """Read a video (or an image) for a tokenizer: its frame rate and size, padded to whole chunks.
 
     Args:
-        max_chunks: 1 is 17 frames, 5 are 81; a longer video is cut there, a shorter one ends by repeating its last frame.
+        max_chunks: 1 is 17 frames, 5 are 81; a longer video is cut there, a shorter one repeats its last frame.
         fps: None takes the tokenizer's own.
         crop: (left, top, width, height) as fractions of the picture; the rest is scaled and cropped to a square.
 

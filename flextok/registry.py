@@ -38,9 +38,18 @@ MODELS: tuple[ModelEntry, ...] = (
     ModelEntry("embedded", "register", "embedded", 64, 64, 12.4, "Apache-2.0", "Toybox, photos in motion"),
     ModelEntry("embedded-grid", "grid", "embedded", 64, 64, 12.3, "Apache-2.0", "Toybox, photos in motion"),
     ModelEntry(
-        "EPFL-VILAB/videoflextok_d18_d18_k600", "register", "hub", 128, 256, 1025.0, "see the model's page", "Kinetics-600"
+        "EPFL-VILAB/videoflextok_d18_d18_k600",
+        "register",
+        "hub",
+        128,
+        256,
+        1025.0,
+        "see the model's page",
+        "Kinetics-600",
     ),
-    ModelEntry("EPFL-VILAB/videoflextok_d18_d28", "register", "hub", 256, 256, 2696.0, "see the model's page", "Panda-70M"),
+    ModelEntry(
+        "EPFL-VILAB/videoflextok_d18_d28", "register", "hub", 256, 256, 2696.0, "see the model's page", "Panda-70M"
+    ),
 )
 
 

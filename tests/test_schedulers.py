@@ -70,7 +70,7 @@ def test_own_sigmas() -> None:
     torch.testing.assert_close(scheduler.sigmas, torch.tensor([1.0, 0.4, 0.0]))
 
 
-def test_save_and_load(tmp_path) -> None:  # noqa: ANN001
+def test_save_and_load(tmp_path) -> None:
     RectifiedFlowScheduler(shift=2.5, solver="adams").save_pretrained(tmp_path)
     loaded = RectifiedFlowScheduler.from_pretrained(tmp_path)
     assert (loaded.config.shift, loaded.config.solver) == (2.5, "adams")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
 
 from app.cards import Card, row
 from app.service import MAX_GUIDANCE, MAX_SEED, MAX_STEPS, NUM_REGISTERS, Progress, VideoService
+
+if TYPE_CHECKING:  # the page itself does not load PyTorch
+    from torch import Tensor
+
+    from flextok.reconstruction import Reconstruction
 
 INTRO = (
     "Choose an example or drop in a video. It becomes **5 latent frames of up to 64 tokens**, ordered from coarse to "
@@ -21,7 +27,8 @@ LATENT_FRAMES = 5
 def budget_line(keep_k: int) -> str:
     """What a budget means for one 17-frame clip: ids of 1,000 values take 10 bits."""
     tokens = LATENT_FRAMES * int(keep_k)
-    return f"**{int(keep_k)}** tokens per latent frame: **{tokens}** tokens, **{-(-tokens * 10 // 8)} bytes** for 17 frames"
+    num_bytes = -(-tokens * 10 // 8)
+    return f"**{int(keep_k)}** tokens per latent frame: **{tokens}** tokens, **{num_bytes} bytes** for 17 frames"
 
 
 def build(service: VideoService) -> None:
@@ -64,10 +71,16 @@ def build(service: VideoService) -> None:
             yield status_line(progress), comparison(progress), coarse_to_fine(progress)
 
     inputs, outputs = [video, keep_k, start_s, steps, guidance, seed], [status, chosen, ladder]
-    lane = {"concurrency_limit": 1, "concurrency_id": "cpu", "show_progress": "minimal"}
+    lane: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "cpu", "show_progress": "minimal"}
     running = run.click(reconstruct, inputs, outputs, api_name="reconstruct", show_progress_on=status, **lane)
     again = keep_k.release(
-        reconstruct, inputs, outputs, api_visibility="private", trigger_mode="always_last", show_progress_on=status, **lane
+        reconstruct,
+        inputs,
+        outputs,
+        api_visibility="private",
+        trigger_mode="always_last",
+        show_progress_on=status,
+        **lane,
     )
     stop.click(
         lambda: "Cancelled; what was ready stays.",
@@ -110,7 +123,7 @@ def _original(progress: Progress) -> Card:
     return Card("Original", (f"{len(frames)} frames, 64 x 64",), frames, progress.clip.fps)
 
 
-def _result_card(result, progress: Progress, title: str) -> Card:  # noqa: ANN001 - Reconstruction, not imported here
+def _result_card(result: Reconstruction, progress: Progress, title: str) -> Card:
     frames = _pixels(result.frames)
     lines = [f"{result.num_tokens} tokens, {result.num_bytes} bytes", f"PSNR {result.psnr_db:.1f} dB"]
     if len(frames) < progress.clip.num_real:
@@ -118,7 +131,7 @@ def _result_card(result, progress: Progress, title: str) -> Card:  # noqa: ANN00
     return Card(title, tuple(lines), frames, progress.clip.fps)
 
 
-def _pixels(video) -> np.ndarray:  # noqa: ANN001 - a tensor; PyTorch is not imported by the page
+def _pixels(video: Tensor) -> np.ndarray:
     from flextok.data.pixels import to_uint8
 
     return to_uint8(video[0])

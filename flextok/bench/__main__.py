@@ -1,4 +1,4 @@
-"""Measurements: `python -m flextok.bench NAME ...`; each writes JSON that the README's tables and the app are made from."""
+"""Measurements: `python -m flextok.bench NAME ...`; each writes the JSON that the README and the app show."""
 
 from __future__ import annotations
 

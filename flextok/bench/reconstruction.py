@@ -1,4 +1,4 @@
-"""How well the embedded models reconstruct: `python -m flextok.bench reconstruction` writes assets/results/reconstruction.json.
+"""How well the embedded models reconstruct: `python -m flextok.bench reconstruction` (see README, Measured).
 
 Toybox test clips (seeds never trained on) and real videos given by path (none of them trained on), against the source
 pixels: the VAE alone (the ceiling), registers at every budget, the grid at equal tokens; solvers by steps; ids in use.
@@ -6,13 +6,15 @@ pixels: the VAE alone (the ceiling), registers at every budget, the grid at equa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 import tyro
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
@@ -28,6 +30,7 @@ from flextok.schedulers.scheduling_rectified_flow import SOLVERS, RectifiedFlowS
 from flextok.training.sheets import clip_rows
 
 BATCH = 16
+Item = TypeVar("Item")
 SOLVER_STEPS = (1, 2, 4, 8, 16)
 
 
@@ -101,7 +104,10 @@ def _decode(pipe: VideoTokenizerPipeline, ids: Tensor, k: int | None, **options:
     noise = pipe.prepare_latents(ids, generator)
     parts = range(0, len(ids), BATCH)
     return torch.cat(
-        [pipe.detokenize(ids[i : i + BATCH], k, latents=noise[i : i + BATCH], **options).frames for i in _quiet(parts, f"k={k}")]
+        [
+            pipe.detokenize(ids[i : i + BATCH], k, latents=noise[i : i + BATCH], **options).frames
+            for i in _quiet(parts, f"k={k}")
+        ]
     )
 
 
@@ -133,12 +139,10 @@ def _write_sheet(pipe: VideoTokenizerPipeline, video: Tensor, path: Path) -> Non
     ids = pipe.tokenize(chosen)
     decoded = {k: _decode(pipe, ids, k) for k in pipe.info.token_budgets[::2]}
     rows = [clip for i in range(len(chosen)) for clip in (chosen[i], *(d[i] for d in decoded.values()))]
-    from PIL import Image
-
     Image.fromarray(clip_rows([to_uint8(row) for row in rows])).save(path)
 
 
-def _quiet(items, name: str):  # noqa: ANN001, ANN202 - tqdm keeps the type of what it wraps
+def _quiet(items: Sequence[Item], name: str) -> Iterable[Item]:
     return tqdm(items, desc=name, leave=False, mininterval=2)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     report = {
         "load_embedded_s": loading,
         "tokenize_s": _median(lambda: register.tokenize(video)),
-        "detokenize_s": {k: _median(lambda k=k: register.detokenize(ids, k)) for k in register.info.token_budgets},
+        "detokenize_s": {k: _median(partial(register.detokenize, ids, k)) for k in register.info.token_budgets},
         "grid_detokenize_s": _median(lambda: grid.detokenize(grid_ids)),
         "num_inference_steps": register.config.num_inference_steps,
         "repeats": REPEATS,

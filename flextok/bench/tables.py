@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from flextok.bench.results import RESULTS
@@ -30,8 +29,9 @@ def main(arguments: list[str] | None = None) -> None:
 def with_tables(text: str) -> str:
     """README text with every table made anew from the result files."""
     for name, make in TABLES.items():
-        pattern = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = pattern.sub(lambda match, make=make: match[1] + make() + "\n" + match[2], text)
+        pattern = re.compile(rf"<!-- table {name} -->\n.*?<!-- end -->", re.DOTALL)
+        if (old := pattern.search(text)) is not None:
+            text = text.replace(old[0], f"<!-- table {name} -->\n{make()}\n<!-- end -->")
     return text
 
 

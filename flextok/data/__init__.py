@@ -31,7 +31,7 @@ _HOME = {
     "to_uint8": "pixels",
     "write_video": "video_io",
 }
-__all__ = [  # noqa: RUF022 - the same order as above
+__all__ = [
     "ClipBank", "FolderDataset", "MixtureDataset", "ToyboxDataset", "ToyboxSpec", "VideoError", "caption",
     "pad_to_chunks", "probe_video", "read_video", "render", "sample_spec", "to_float", "to_uint8", "write_video",
 ]  # fmt: skip

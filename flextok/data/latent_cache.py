@@ -1,4 +1,4 @@
-"""Latents of clip banks, encoded once after the VAE is frozen: `python -m flextok.data.latent_cache --vae ... --out ...`.
+"""Latents of clip banks, encoded once when the VAE is frozen: `python -m flextok.data.latent_cache --vae ...`.
 
 Each clip is stored twice, as it is and mirrored: twice the variety for the price of one encoder pass.
 """
@@ -37,7 +37,9 @@ class LatentCache:
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
         if not (folder / "cache.json").exists():
-            raise ValueError(f"{folder} holds no finished latent cache; make one with python -m flextok.data.latent_cache")
+            raise ValueError(
+                f"{folder} holds no finished latent cache; make one with python -m flextok.data.latent_cache"
+            )
         self.about = json.loads((folder / "cache.json").read_text())
         self.latents = np.load(folder / "latents.npy", mmap_mode="r")
 

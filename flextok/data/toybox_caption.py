@@ -58,7 +58,12 @@ def caption(spec: ToyboxSpec, variant: int = 0) -> str:
         return words[0] if variant == 0 else words[int(rng.integers(len(words)))]
 
     def describe(obj: ToyObject) -> str:
-        words = [pick(SIZE_WORDS[obj.size_name]), obj.color, pick(PATTERN_WORDS[obj.pattern]), pick(SHAPE_WORDS[obj.shape])]
+        words = [
+            pick(SIZE_WORDS[obj.size_name]),
+            obj.color,
+            pick(PATTERN_WORDS[obj.pattern]),
+            pick(SHAPE_WORDS[obj.shape]),
+        ]
         if variant and rng.random() < 0.3:
             words[0] = ""
         if obj.material == "shiny" and rng.random() < 0.5:

@@ -427,9 +427,7 @@ def _packets(container: InputContainer, stream: VideoStream, clock: _Clock) -> I
             packet = next(packets)
         except StopIteration:
             return
-        except (
-            IndexError
-        ):  # a packet of a stream that appeared after opening (MPEG-TS); PyAV does not know it
+        except IndexError:  # a packet of a stream that appeared after opening (MPEG-TS); PyAV does not know it
             packets = container.demux(stream)
             continue
         except errors:
@@ -892,9 +890,7 @@ def _write_mp4(frames: np.ndarray, path: Path, fps: float) -> None:
         context.colorspace, context.color_primaries, context.color_trc, context.color_range = 1, 1, 1, 1
         for pixels in frames:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-            frame = frame.reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, interpolation=_chroma_filter()
-            )
+            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, interpolation=_chroma_filter())
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 

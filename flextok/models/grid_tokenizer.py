@@ -101,7 +101,9 @@ class GridTokenizer(ModelMixin, ConfigMixin):
         k = token_ids.shape[2]
         self._side(k)
         if keep_k not in (None, k):
-            raise ValueError(f"keep_k={keep_k}: {k} tokens per latent frame of a grid have no prefix; encode a coarser grid")
+            raise ValueError(
+                f"keep_k={keep_k}: {k} tokens per latent frame of a grid have no prefix; encode a coarser grid"
+            )
         return token_ids
 
     def condition(self, token_ids: Tensor) -> TokenCondition:

@@ -58,7 +58,9 @@ def load_strict(cls: Callable[..., Model], folder: Path, dtype: torch.dtype | No
         with torch.device("meta"):
             model = cls(**kwargs)
     except (TypeError, ValueError, ZeroDivisionError, IndexError, AttributeError, RuntimeError) as error:
-        raise CheckpointError(f"the config in {folder} does not describe a {getattr(cls, '__name__', cls)}: {error}") from error
+        raise CheckpointError(
+            f"the config in {folder} does not describe a {getattr(cls, '__name__', cls)}: {error}"
+        ) from error
     weights = folder / WEIGHTS_NAME
     if not weights.is_file():
         raise CheckpointError(f"{weights.name} is missing in {folder} (weights must be safetensors)")
@@ -72,7 +74,8 @@ def load_strict(cls: Callable[..., Model], folder: Path, dtype: torch.dtype | No
         raise CheckpointError(f"{weights} is not a valid safetensors file") from error
     # Copies: tensors mapped from the file lie at any address, and a CPU's kernels round differently there.
     state = {
-        name: t.to(dtype or torch.float32, copy=True) if t.is_floating_point() else t.clone() for name, t in state.items()
+        name: t.to(dtype or torch.float32, copy=True) if t.is_floating_point() else t.clone()
+        for name, t in state.items()
     }
     model.load_state_dict(state, assign=True)
     return model.eval()
@@ -98,7 +101,11 @@ def check_numbers(config: object, folder: Path) -> None:
 
 def _compare(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]], path: Path) -> None:
     missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    wrong = [f"{n} is {found[n]}, not {expected[n]}" for n in sorted(expected.keys() & found.keys()) if expected[n] != found[n]]
+    wrong = [
+        f"{n} is {found[n]}, not {expected[n]}"
+        for n in sorted(expected.keys() & found.keys())
+        if expected[n] != found[n]
+    ]
     for what, names in (("lacks", missing), ("has unexpected", extra), ("has mis-shaped", wrong)):
         if names:
             shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

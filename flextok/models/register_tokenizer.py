@@ -81,7 +81,9 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
         """
         k = token_ids.shape[2]
         if k > self.config.num_registers:
-            raise ValueError(f"token ids hold {k} tokens per latent frame, this tokenizer has {self.config.num_registers}")
+            raise ValueError(
+                f"token ids hold {k} tokens per latent frame, this tokenizer has {self.config.num_registers}"
+            )
         if keep_k is not None and not 1 <= keep_k <= k:
             raise ValueError(f"keep_k={keep_k} must be in 1..{k}")
         return token_ids[:, :, :keep_k]

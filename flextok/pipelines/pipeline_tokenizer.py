@@ -120,7 +120,7 @@ class VideoTokenizerPipeline(DiffusionPipeline):
 
     def detokenize(self, token_ids: Tensor, keep_k: int | None = None, **options: Any) -> VideoPipelineOutput:
         """Decode a prefix of the tokens; see `__call__`, which this is under the name that fits `tokenize`."""
-        return self(token_ids, keep_k, **options)
+        return self(token_ids, keep_k, **options)  # type: ignore[return-value]  # unless return_dict=False is among them
 
     @torch.no_grad()
     def __call__(
@@ -145,7 +145,7 @@ class VideoTokenizerPipeline(DiffusionPipeline):
             keep_k: use the first keep_k tokens of each latent frame; None uses all that are there.
             num_inference_steps: steps of the flow sampler; None takes the model's default.
             guidance_scale: 1 is no guidance and half the work; None takes the model's default.
-            conditioning_frames: (b, 3, 1 + 4 m, H, W); the clip begins with these frames instead of what its tokens say.
+            conditioning_frames: (b, 3, 1 + 4 m, H, W); the clip begins with these instead of what its tokens say.
             generator: decides the noise; without one the noise is random.
             latents: the start noise itself, (b, c, t, h, w).
             apg: adaptive projected guidance instead of plain guidance.

@@ -40,7 +40,9 @@ def sample_latents(
         on_step: called with (step index, timestep, latents) after every step; returns the latents to go on with.
     """
     given_frames = 0 if given is None else given.shape[2]
-    latents, previous, average = noise, None, None
+    latents: Tensor = noise
+    previous: Tensor | None = None
+    average: Tensor | None = None
     for index, timestep in enumerate(scheduler.timesteps):
         if given is not None:
             latents = torch.cat([given, latents[:, :, given_frames:]], dim=2)
@@ -52,7 +54,7 @@ def sample_latents(
                 velocity = classifier_free_guidance(velocity, unguided, guidance_scale)
             else:
                 velocity, average = adaptive_projected_guidance(velocity, unguided, guidance_scale, apg, average)
-        latents = scheduler.step(velocity, timestep, latents, previous_output=previous).prev_sample
+        (latents,) = scheduler.step(velocity, timestep, latents, previous_output=previous, return_dict=False)
         previous = velocity
         if on_step is not None:
             latents = on_step(index, timestep, latents)

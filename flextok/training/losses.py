@@ -16,7 +16,7 @@ def pixel_metric(vae: AutoencoderCausalVideo, latents: Tensor, epsilon: float = 
     differences: each channel is moved by `epsilon` at every `stride`-th place (so that responses do not overlap), and
     the inner products of the responses give the metric. Scaled so that |L|^2 = c: a loss keeps its size.
     """
-    b, c, t, h, w = latents.shape
+    c, h, w = (latents.shape[i] for i in (1, 3, 4))
     base = vae.decode(latents)
     touched = torch.zeros(1, 1, 1, h, w)
     touched[..., ::stride, ::stride] = 1

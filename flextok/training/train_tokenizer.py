@@ -50,7 +50,7 @@ class TokenizerConfig:
     decoder_depth: int = 6
     head_dim: int = 64
     regression_steps: int = 1000
-    """The first steps train at sigma 1 alone: a regression from the tokens, so that they carry the clip from the start."""
+    """The first steps train at sigma 1 alone: a regression from the tokens, so that they carry the clip early."""
     regression_share: float = 0.35
     """Share of clips at sigma 1 afterwards."""
     sigma_location: float = 0.6
@@ -67,6 +67,7 @@ class TokenizerObjective(nn.Module):
 
     def __init__(self, model: RegisterTokenizer | GridTokenizer, metric: Tensor, config: TokenizerConfig) -> None:
         super().__init__()
+        self.metric: Tensor
         self.model, self.config = model, config
         self.register_buffer("metric", metric, persistent=False)
         if isinstance(model, GridTokenizer):
@@ -158,9 +159,8 @@ class TokenizerStage:
             for steps in (1, 8):
                 scheduler.set_timesteps(steps)
                 video = self.vae.decode(sample_latents(self.model, scheduler, condition, noise))
-                k = codes.shape[2]
-                metrics[f"psnr_k{k}_s{steps}"] = float(psnr(video, self.video).mean())
-            rows += [video[i] for i in range(4)]
+                metrics[f"psnr_k{codes.shape[2]}_s{steps}"] = float(psnr(video, self.video).mean())
+                rows += [video[i] for i in range(4)] if steps > 1 else []
         metrics["ids_in_use"] = float(len(used))
         clips = [to_uint8(rows[i]) for i in range(len(rows))]
         by_clip = [clips[row * 4 + column] for column in range(4) for row in range(len(clips) // 4)]
@@ -179,7 +179,15 @@ def _tiny(kind: Literal["register", "grid"]) -> TokenizerConfig:
         Path(f"runs/{kind}-tiny"), steps=4, batch_size=4, mixed_precision="no", evaluate_every=4, save_every=2
     )
     return TokenizerConfig(
-        run, kind, num_registers=4, dim=32, encoder_depth=1, decoder_depth=1, head_dim=16, num_validation=8, regression_steps=2
+        run,
+        kind,
+        num_registers=4,
+        dim=32,
+        encoder_depth=1,
+        decoder_depth=1,
+        head_dim=16,
+        num_validation=8,
+        regression_steps=2,
     )
 
 

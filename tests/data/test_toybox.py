@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -36,10 +37,12 @@ def test_spec_survives_json_and_keeps_its_split(seed: int, num_actions: int) -> 
 
 def test_splits_share_no_seed() -> None:
     edges = sorted((s.start, s.stop) for s in (TRAIN_SEEDS, VALIDATION_SEEDS, TEST_SEEDS, HELD_OUT_SEEDS))
-    assert all(before[1] <= after[0] for before, after in zip(edges, edges[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(edges))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"objects": [], "actions": []}', '{"objects": 3, "actions": ["spins"]}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"objects": [], "actions": []}', '{"objects": 3, "actions": ["spins"]}']
+)
 def test_damaged_spec_is_one_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"Toybox|ToyboxSpec"):
         ToyboxSpec.from_json(text)
@@ -76,7 +79,9 @@ def test_an_edit_changes_the_subject_alone() -> None:
 def test_another_motion_keeps_the_look() -> None:
     spec = sample_spec(12, action="rolls right").with_actions("bounces", "spins")
     assert spec.num_frames == 33
-    assert spec.subject == dataclasses.replace(sample_spec(12, action="rolls right").subject, x=spec.subject.x, z=spec.subject.z)
+    assert spec.subject == dataclasses.replace(
+        sample_spec(12, action="rolls right").subject, x=spec.subject.x, z=spec.subject.z
+    )
 
 
 def test_long_clips_have_no_jump_and_stay_in_view() -> None:

@@ -26,7 +26,9 @@ DEPTH = {"encoder_depth": 1, "decoder_depth": 1}
 def make(kind: str) -> VideoTokenizerPipeline:
     torch.manual_seed(0)
     vae = AutoencoderCausalVideo(4, (8, 8), (8, 8), (1, 1), (1, 1))
-    model = RegisterTokenizer(**SIZES, **DEPTH, num_registers=4) if kind == "register" else GridTokenizer(**SIZES, **DEPTH)
+    model = (
+        RegisterTokenizer(**SIZES, **DEPTH, num_registers=4) if kind == "register" else GridTokenizer(**SIZES, **DEPTH)
+    )
     for parameter in (*vae.parameters(), *model.parameters()):
         parameter.data += 0.05 * torch.randn(parameter.shape)
     pipe = VideoTokenizerPipeline(vae.eval(), model.eval(), RectifiedFlowScheduler(), "tiny", 8.0, "Apache-2.0", 2)
@@ -132,7 +134,9 @@ def test_guidance_changes_the_video_and_apg_bounds_it(pipe: VideoTokenizerPipeli
 def test_callback_sees_and_steers_every_step(pipe: VideoTokenizerPipeline) -> None:
     ids, seen = pipe.tokenize(clip()), []
 
-    def callback(_pipe: object, step: int, _timestep: object, kwargs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def callback(
+        _pipe: object, step: int, _timestep: object, kwargs: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
         seen.append(step)
         return {"latents": torch.zeros_like(kwargs["latents"])} if step == 2 else {}
 

@@ -67,7 +67,9 @@ def test_a_resumed_run_is_the_run_that_never_stopped(kind: str, cls: type, world
     options = tokenizer_options(world)
     whole = losses(launch("train_tokenizer", f"{kind}-tiny", tmp_path / "whole", *options))
     # Stop after step 2, where a state is saved, as a killed session would; steps only ends the run, so it can differ.
-    launch("train_tokenizer", f"{kind}-tiny", tmp_path / "parts", *options, "--run.steps", "2", "--run.cooldown", "0.01")
+    launch(
+        "train_tokenizer", f"{kind}-tiny", tmp_path / "parts", *options, "--run.steps", "2", "--run.cooldown", "0.01"
+    )
     parts = losses(launch("train_tokenizer", f"{kind}-tiny", tmp_path / "parts", *options))
     assert parts == whole
     loaded = load_strict(cls, tmp_path / "whole/weights")

@@ -33,7 +33,9 @@ def layer_norm(x: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Multi-head self-attention with LayerNorm on queries and keys; logits are scaled by 8 / head_dim (muP)."""
 
-    def __init__(self, dim: int, head_dim: int, qk_norm: bool = True, qkv_bias: bool = False, proj_bias: bool = False) -> None:
+    def __init__(
+        self, dim: int, head_dim: int, qk_norm: bool = True, qkv_bias: bool = False, proj_bias: bool = False
+    ) -> None:
         super().__init__()
         if dim % head_dim:
             raise ValueError(f"dim={dim} must be divisible by head_dim={head_dim}")
@@ -105,4 +107,4 @@ class TimestepEmbedder(nn.Module):
         angles = t.float()[:, None] * frequencies  # (b, half)
         features = torch.cat([angles.cos(), angles.sin()], dim=-1)
         features = F.pad(features, (0, self.num_features - 2 * half))
-        return self.mlp(features.to(self.mlp[0].weight.dtype))
+        return self.mlp(features.to(next(self.mlp.parameters()).dtype))
