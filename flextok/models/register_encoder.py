@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from flextok.models.layers.attention_masks import register_mask
-from flextok.models.layers.patches import PatchEmbedder
+from flextok.models.layers.patches import PatchEmbedder, coarse_to_fine_places
 from flextok.models.layers.transformer import Block, layer_norm
 
 
@@ -27,7 +27,9 @@ class RegisterEncoder(nn.Module):
         super().__init__()
         t, h, w = latent_size
         self.embed = PatchEmbedder(latent_channels, patch, (h // patch, w // patch), t, dim)
-        self.registers = nn.Parameter(torch.randn(t, num_registers, dim) * 0.5)
+        places = coarse_to_fine_places(num_registers, h // patch, w // patch)
+        start = self.embed.position.detach()[places] + self.embed.frame.detach()  # (t, k, d)
+        self.registers = nn.Parameter(start + 0.1 * torch.randn(t, num_registers, dim))
         self.blocks = nn.ModuleList(Block(dim, head_dim) for _ in range(depth))
         self.head = nn.Linear(dim, code_dim)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from flextok.models.flow_decoder import FlowDecoder, TokenCondition
 from flextok.models.layers.code_norm import CodeNorm
+from flextok.models.layers.patches import coarse_to_fine_places
 from flextok.models.register_encoder import RegisterEncoder
 from flextok.nested_dropout import prefix_lengths
 from flextok.quantizers.fsq import FSQ
@@ -50,9 +51,11 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
         )
         self.code_norm = CodeNorm(num_registers, len(levels))
         self.token_in = nn.Linear(len(levels), dim)
-        self.token_position = nn.Parameter(torch.randn(num_registers, dim) * 0.5)
-        self.token_frame = nn.Parameter(torch.randn(size[0], 1, dim) * 0.1)
         self.decoder = FlowDecoder(latent_channels, size, patch, dim, decoder_depth, head_dim, decoder_attention)
+        places = coarse_to_fine_places(num_registers, size[1] // patch, size[2] // patch)
+        start = self.decoder.embed.position.detach()[places]
+        self.token_position = nn.Parameter(start + 0.1 * torch.randn(num_registers, dim))
+        self.token_frame = nn.Parameter(self.decoder.embed.frame.detach().clone())
         self.decoder.initialise()
 
     @property
