@@ -78,6 +78,7 @@ class Attention(nn.Module):
         mask: broadcastable to (b, heads, s, s), bool (True = may attend) or added to the logits; or a function that
         does the attending itself, for sequences that are packed.
         """
+        x = x.to(self.wq.weight.dtype)  # the residual stream may be float32 where the weights are not
         q, k, v = (w(x).unflatten(-1, (-1, self.head_dim)) for w in (self.wq, self.wk, self.wv))
         if self.qk_norm:
             q, k = layer_norm(q), layer_norm(k)
@@ -100,6 +101,7 @@ class GatedMLP(nn.Module):
         self.fc2 = nn.Linear(hidden, dim, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.fc1.weight.dtype)
         return self.fc2(F.silu(self.fc1(x)) * self.fc3(x))
 
 
@@ -112,7 +114,7 @@ class MLP(nn.Module):
         self.fc1, self.fc2 = nn.Linear(dim, hidden, bias=bias), nn.Linear(hidden, dim, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.silu(self.fc1(x)))
+        return self.fc2(F.silu(self.fc1(x.to(self.fc1.weight.dtype))))
 
 
 class Block(nn.Module):
