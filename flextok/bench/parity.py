@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from flextok.guidance import APGSettings
 from flextok.released.load import load_released
 from flextok.released.nodes.tokens import TimestepEmbedder
 from flextok.released.nodes.trunk import FlexTransformer
-from flextok.released.pipeline import EncodedChunk
+from flextok.released.pipeline import EncodedChunk, ReferenceDraws
 
 DEBUG = ".dbg."
 
@@ -56,6 +56,19 @@ class Comparison:
                 f"{group:<16} {self.counts[group]:>7} {error:>14.3g} {self.tolerances[group]:>10.3g}  {name}"
             )
         return "\n".join(lines)
+
+
+class RecordedDraws(ReferenceDraws):
+    """The draws that a run recorded, in order; from the seeded global generator where it recorded none."""
+
+    def __init__(self, recorded: Sequence[Tensor]) -> None:
+        self.recorded = list(recorded)
+
+    def posterior(self, shape: Sequence[int]) -> Tensor:
+        noise = self.recorded.pop(0) if self.recorded else super().posterior(shape)
+        if noise.shape != tuple(shape):
+            raise ValueError(f"the recorded draw has shape {tuple(noise.shape)}, the VAE needs {tuple(shape)}")
+        return noise
 
 
 class Case:
@@ -92,10 +105,11 @@ class Case:
 
     def tokenize(self, run: Mapping[str, Any]) -> dict[str, Tensor]:
         video = from_uint8(self.stored[run["video"]])
-        torch.manual_seed(run["vae_seed"])
+        draws = [f"tok.{run['name']}.vae_eps"]
+        self._replay(run, draws)
         with captured(self.pipeline.model.encoder) as debug:
             chunks = list(self.pipeline.encode_chunks(video))
-        torch.manual_seed(run["vae_seed"])
+        self._replay(run, draws)
         results = {"tokens": self.pipeline.tokenize(video)}
         parts: Mapping[str, Any] = {
             "latent_mean": lambda c: c.posterior.mean,
@@ -107,6 +121,11 @@ class Case:
         for name, part in parts.items():
             results[name] = torch.stack([part(chunk) for chunk in chunks], dim=1).flatten(0, 1)  # sample-major
         return results | {f"dbg.{key}": self._sample_major(values, chunks) for key, values in debug.items()}
+
+    def _replay(self, run: Mapping[str, Any], draws: Sequence[str]) -> None:
+        """Seed the global generator, and hand out the recorded draws of these names."""
+        torch.manual_seed(run["vae_seed"])
+        self.pipeline.draws = RecordedDraws([self.stored[name] for name in draws if name in self.stored])
 
     def _sample_major(self, values: list[Tensor], chunks: list[EncodedChunk]) -> Tensor:
         """Packed rows of chunk after chunk, (1, b s, d) each, as the reference packs them: all chunks of a sample."""
@@ -146,7 +165,8 @@ class Case:
         given = run.get("conditioning_frames")
         arguments = run["arguments"]
         apg = APGSettings(arguments["eta"], arguments["norm_threshold"], arguments["momentum"])
-        torch.manual_seed(run["vae_seed"])
+        order = [name for name in run.get("random_draw_order", []) if name.startswith("vae_eps")]
+        self._replay(run, [f"det.{run['name']}.{name}" for name in order])
         chunks = self.pipeline.decode_chunks(
             ids,
             keep_k=run.get("num_keep_tokens_list"),

@@ -92,6 +92,21 @@ class DecodeOptions:
     on_step: StepCallback | None
 
 
+class ReferenceDraws:
+    """Random numbers of the reference: all but the start noise come from the global CPU generator."""
+
+    def posterior(self, shape: Sequence[int]) -> Tensor:
+        """Noise for one call of the VAE encoder."""
+        return torch.randn(tuple(shape))
+
+    def encoder(self, batch: int) -> None:
+        """The encoder takes one number per sample that changes nothing, but later draws depend on it.
+
+        Measured on the parity cases: 32 bits per sample lie between the draws of the two VAE calls.
+        """
+        torch.rand(batch)
+
+
 class ReleasedTokenizerPipeline:
     """A loaded checkpoint.
 
@@ -116,6 +131,7 @@ class ReleasedTokenizerPipeline:
         self.model, self.info, self.plan, self.latent_size = model, info, plan, latent_size
         self.scheduler = RectifiedFlowScheduler() if scheduler is None else scheduler
         self.reference, self.whole_clips = reference, reference and not chunked
+        self.draws = ReferenceDraws()
 
     @property
     def device(self) -> torch.device:
@@ -157,7 +173,8 @@ class ReleasedTokenizerPipeline:
         draws: Tensor | None = None
         if self.reference:  # one draw for all samples and chunks of the call, sample-major
             t = latent_frames(slices[0].stop)
-            draws = torch.randn(b, len(slices), LATENT_CHANNELS, t, height // SPATIAL_RATIO, width // SPATIAL_RATIO)
+            size = (t, height // SPATIAL_RATIO, width // SPATIAL_RATIO)
+            draws = self.draws.posterior((b * len(slices), LATENT_CHANNELS, *size)).unflatten(0, (b, -1))
         for index, frames in enumerate(slices):
             noise = None if draws is None else draws[:, index]
             yield self._encode(video[:, :, frames], generator, noise)
@@ -329,16 +346,20 @@ class ReleasedTokenizerPipeline:
         """
         posterior = self.model.vidtok.encode(frames.to(self.device))
         mean = posterior.mean
-        if self.whole_clips:
-            return None, posterior.sample(torch.randn(mean.shape).to(mean.device))
-        if self.reference:
-            token_latents, latents = (posterior.sample(torch.randn(mean.shape).to(mean.device)) for _ in range(2))
-        else:
-            token_latents = latents = mean
-        if not self.reference and not self.model.given_frames_need_tokens:
-            return torch.zeros(len(mean), mean.shape[2], num_tokens, dtype=torch.long, device=mean.device), latents
-        codes = self.model.quantizer.quantize(self.model.encode(token_latents))
-        return self.model.quantizer.codes_to_ids(codes)[:, :, :num_tokens], latents
+        if not self.reference:
+            latents = mean
+            if not self.model.given_frames_need_tokens:
+                return torch.zeros(len(mean), mean.shape[2], num_tokens, dtype=torch.long, device=mean.device), latents
+            return self._ids(latents)[:, :, :num_tokens], latents
+        ids = None
+        if not self.whole_clips:
+            ids = self._ids(posterior.sample(self.draws.posterior(mean.shape).to(mean.device)))
+            self.draws.encoder(len(mean))
+        return ids, posterior.sample(self.draws.posterior(mean.shape).to(mean.device))
+
+    def _ids(self, latents: Tensor) -> Tensor:
+        """Ids (b, t, n) of latents (b, 16, t, h, w)."""
+        return self.model.quantizer.codes_to_ids(self.model.quantizer.quantize(self.model.encode(latents)))
 
     def _start_noise(self, shape: tuple[int, ...], generator: Generator | None, shared: bool) -> Tensor:
         if self.model.config.pipeline.zero_noise:
