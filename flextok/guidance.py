@@ -51,4 +51,6 @@ def adaptive_projected_guidance(
     direction = direction / length.clamp(min=1e-12)
     parallel = (update.double() * direction).sum(dim=NORM_DIMS, keepdim=True) * direction
     orthogonal = update.double() - parallel
-    return cond + (guidance_scale - 1) * (orthogonal.to(cond.dtype) + settings.eta * parallel.to(cond.dtype)), average
+    return cond + (guidance_scale - 1) * (
+        orthogonal.to(cond.dtype) + settings.eta * parallel.to(cond.dtype)
+    ), average

@@ -67,7 +67,10 @@ class Graph:
     """
 
     def __init__(
-        self, modules: Sequence[tuple[str, Sequence[Op]]], inputs: Mapping[str, Changes], outputs: Sequence[str]
+        self,
+        modules: Sequence[tuple[str, Sequence[Op]]],
+        inputs: Mapping[str, Changes],
+        outputs: Sequence[str],
     ) -> None:
         self._changes = list(inputs.values())
         self.inputs = {key: slot for slot, key in enumerate(inputs)}
@@ -130,7 +133,9 @@ class Graph:
         run = GraphRun(self)
         if reuse is not None:
             run.values = {
-                slot: value for slot, value in reuse.values.items() if self._changes[slot] is Changes.WITH_TIME
+                slot: value
+                for slot, value in reuse.values.items()
+                if self._changes[slot] is Changes.WITH_TIME
             }
         run.give(inputs)
         return run

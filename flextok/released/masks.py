@@ -7,7 +7,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-MASK_MODES = ("full", "causal", "time_block_causal", "time_block_causal_last", "flexible_time_block_causal_last")
+MASK_MODES = (
+    "full",
+    "causal",
+    "time_block_causal",
+    "time_block_causal_last",
+    "flexible_time_block_causal_last",
+)
 UNIFORM_MODES = ("full", "time_block_causal")
 """Modes in which all tokens of a frame are treated alike, so that equal tokens stay equal in every layer."""
 CROSS_FRAME_RULES = {

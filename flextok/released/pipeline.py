@@ -165,7 +165,9 @@ class ReleasedTokenizerPipeline:
         return torch.cat(ids, dim=1)
 
     @torch.no_grad()
-    def encode_chunks(self, video: Tensor, generator: torch.Generator | None = None) -> Iterator[EncodedChunk]:
+    def encode_chunks(
+        self, video: Tensor, generator: torch.Generator | None = None
+    ) -> Iterator[EncodedChunk]:
         """Encode chunk after chunk, so that memory does not grow with the clip; arguments as in `tokenize`."""
         video = self._whole_chunks(video)
         b, _, num_frames, height, width = video.shape
@@ -291,16 +293,25 @@ class ReleasedTokenizerPipeline:
         slices = self._chunk_slices(ids.shape[1])
         self._check_truncation(ids, len(slices))
         batch = ids.shape[0]
-        given = None if conditioning_frames is None else self._checked_frames(conditioning_frames, batch, size)
+        given = (
+            None if conditioning_frames is None else self._checked_frames(conditioning_frames, batch, size)
+        )
         guidance = self._guidance(guidance_scale, apg)
         options = DecodeOptions(guidance, condition_type, generator, on_step)
         self.scheduler.set_timesteps(DEFAULT_STEPS if num_inference_steps is None else num_inference_steps)
-        shared_noise = keep is not None and isinstance(keep_k, Sequence) and latents is None and self._one_clip(keep_k, ids)
+        shared_noise = (
+            keep is not None
+            and isinstance(keep_k, Sequence)
+            and latents is None
+            and self._one_clip(keep_k, ids)
+        )
         run: GraphRun | None = None
         for index, latent_slice in enumerate(slices):
             chunk_ids = ids[:, latent_slice]
             start = latents if index == 0 or not self.plan.overlap else None
-            decoded, run = self._decode_chunk(index, chunk_ids, keep, given, start, size, options, shared_noise, run)
+            decoded, run = self._decode_chunk(
+                index, chunk_ids, keep, given, start, size, options, shared_noise, run
+            )
             yield decoded
             given = decoded.frames[:, :, -self.plan.overlap :] if self.plan.overlap else None
 
@@ -349,7 +360,9 @@ class ReleasedTokenizerPipeline:
         if not self.reference:
             latents = mean
             if not self.model.given_frames_need_tokens:
-                return torch.zeros(len(mean), mean.shape[2], num_tokens, dtype=torch.long, device=mean.device), latents
+                return torch.zeros(
+                    len(mean), mean.shape[2], num_tokens, dtype=torch.long, device=mean.device
+                ), latents
             return self._ids(latents)[:, :, :num_tokens], latents
         ids = None
         if not self.whole_clips:
@@ -368,7 +381,9 @@ class ReleasedTokenizerPipeline:
         if isinstance(generator, Sequence) and len(generator) != drawn:
             raise ValueError(f"{len(generator)} generators do not fit {drawn} noise tensors")
         parts = [
-            draw_normal((1, *shape[1:]), generator[i] if isinstance(generator, Sequence) else generator, self.device)
+            draw_normal(
+                (1, *shape[1:]), generator[i] if isinstance(generator, Sequence) else generator, self.device
+            )
             for i in range(drawn)
         ]
         return torch.cat(parts).expand(shape[0], -1, -1, -1, -1)
@@ -421,7 +436,9 @@ class ReleasedTokenizerPipeline:
         if self.whole_clips:
             return [slice(0, t)]
         if self.reference and t > plan.chunk_latent:
-            t -= (t - plan.chunk_latent) % (plan.chunk_latent - plan.overlap_latent)  # surplus tokens are dropped
+            t -= (t - plan.chunk_latent) % (
+                plan.chunk_latent - plan.overlap_latent
+            )  # surplus tokens are dropped
         return plan.latent_slices(t)
 
     def _check_truncation(self, ids: Tensor, num_chunks: int) -> None:
@@ -430,7 +447,9 @@ class ReleasedTokenizerPipeline:
 
     def _checked_frames(self, frames: Tensor, batch: int, size: tuple[int, int, int]) -> Tensor:
         if frames.ndim != 5 or frames.shape[1] != 3 or len(frames) not in (1, batch):
-            raise ValueError(f"conditioning_frames must be (b, 3, k, H, W) with b = {batch}, got {tuple(frames.shape)}")
+            raise ValueError(
+                f"conditioning_frames must be (b, 3, k, H, W) with b = {batch}, got {tuple(frames.shape)}"
+            )
         if not self.reference:
             height, width = size[1] * SPATIAL_RATIO, size[2] * SPATIAL_RATIO
             k = frames.shape[2]

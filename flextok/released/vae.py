@@ -140,7 +140,9 @@ class ResidualBlock(nn.Module):
 
 def spatial_block(in_channels: int, out_channels: int) -> ResidualBlock:
     conv1 = SpatialConv(in_channels, out_channels, 3, padding=1)
-    return ResidualBlock(in_channels, out_channels, conv1, SpatialConv(out_channels, out_channels, 3, padding=1))
+    return ResidualBlock(
+        in_channels, out_channels, conv1, SpatialConv(out_channels, out_channels, 3, padding=1)
+    )
 
 
 def temporal_block(channels: int) -> ResidualBlock:
@@ -224,7 +226,11 @@ class Middle(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.block_1, self.attn_1, self.block_2 = volume_block(channels), FrameAttention(channels), volume_block(channels)
+        self.block_1, self.attn_1, self.block_2 = (
+            volume_block(channels),
+            FrameAttention(channels),
+            volume_block(channels),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.block_2(self.attn_1(self.block_1(x)))
@@ -289,7 +295,9 @@ class Decoder(nn.Module):
         self.up, self.up_temporal = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(widths):
             previous = widths[min(level + 1, len(widths) - 1)]
-            blocks = [spatial_block(previous if j == 0 else width, width) for j in range(size.num_res_blocks + 1)]
+            blocks = [
+                spatial_block(previous if j == 0 else width, width) for j in range(size.num_res_blocks + 1)
+            ]
             resample = SpatialUp(width) if level - 1 in SPATIAL_LEVELS else None
             self.up.append(Level(blocks, "upsample", resample))
             over_time = [temporal_block(width) for _ in blocks]
@@ -322,7 +330,12 @@ class VidTok(nn.Module):
         Raises:
             ValueError: another shape.
         """
-        if video.ndim != 5 or video.shape[1] != 3 or video.shape[3] % SPATIAL_RATIO or video.shape[4] % SPATIAL_RATIO:
+        if (
+            video.ndim != 5
+            or video.shape[1] != 3
+            or video.shape[3] % SPATIAL_RATIO
+            or video.shape[4] % SPATIAL_RATIO
+        ):
             raise ValueError(
                 f"video must be (b, 3, T, H, W) with H and W divisible by {SPATIAL_RATIO}, got {tuple(video.shape)}"
             )

@@ -50,7 +50,9 @@ def _opened(path: Path, device: str = "cpu") -> Iterator[Any]:
         with safe_open(path, framework="pt", device=device) as file:
             yield file
     except SafetensorError as error:
-        raise CheckpointError(f"{path.name} is not a readable safetensors file (cut off, or another format): {error}") from error
+        raise CheckpointError(
+            f"{path.name} is not a readable safetensors file (cut off, or another format): {error}"
+        ) from error
     except OSError as error:
         raise CheckpointError(f"{path.name} cannot be read: {error.strerror or error}") from error
 
@@ -84,12 +86,16 @@ def vae_size(header: Header) -> VAESize:
     """
     first = header.tensors.get(f"{VAE_PREFIX}encoder.conv_in.conv.weight")
     if first is None or not first.shape:
-        raise CheckpointError(f"{header.path.name} holds no VAE weights ({VAE_PREFIX}encoder.conv_in.conv.weight)")
+        raise CheckpointError(
+            f"{header.path.name} holds no VAE weights ({VAE_PREFIX}encoder.conv_in.conv.weight)"
+        )
     prefix = f"{VAE_PREFIX}encoder.down.0.block."
     blocks = {name.removeprefix(prefix).split(".")[0] for name in header.tensors if name.startswith(prefix)}
     channels = first.shape[0]
     if not 1 <= channels <= MAX_VAE_CHANNELS or not 1 <= len(blocks) <= MAX_RES_BLOCKS:
-        raise CheckpointError(f"{header.path.name}: a VAE with {channels} channels and {len(blocks)} blocks is not supported")
+        raise CheckpointError(
+            f"{header.path.name}: a VAE with {channels} channels and {len(blocks)} blocks is not supported"
+        )
     return VAESize(channels, len(blocks))
 
 
@@ -112,7 +118,9 @@ def check_names(header: Header, expected: Mapping[str, Tensor], optional: Sequen
             for name, info in header.tensors.items()
             if name in expected and info.shape != tuple(expected[name].shape)
         ],
-        "not floating point": [f"{name} {info.dtype}" for name, info in header.tensors.items() if info.dtype not in FLOATING],
+        "not floating point": [
+            f"{name} {info.dtype}" for name, info in header.tensors.items() if info.dtype not in FLOATING
+        ],
     }
     found = [f"{len(names)} {what}: {_some(names)}" for what, names in problems.items() if names]
     if found:
@@ -149,7 +157,9 @@ def config_from_metadata(header: Header) -> dict[str, Any]:
         CheckpointError: there is no config in the file, or it is too large.
     """
     if "_target_" not in header.metadata:
-        raise CheckpointError(f"{header.path.name} holds no config in its metadata, and there is no config.json beside it")
+        raise CheckpointError(
+            f"{header.path.name} holds no config in its metadata, and there is no config.json beside it"
+        )
     return {key: _parse_text(key, text) for key, text in header.metadata.items() if key != "format"}
 
 

@@ -16,7 +16,9 @@ from flextok.released.masks import CROSS_FRAME_RULES
 from flextok.released.nodes.base import DtypeOverride, Node, autocast_override, refuse
 from flextok.released.nodes.tokens import unpatchify
 
-MaskMode = Literal["full", "causal", "time_block_causal", "time_block_causal_last", "flexible_time_block_causal_last"]
+MaskMode = Literal[
+    "full", "causal", "time_block_causal", "time_block_causal_last", "flexible_time_block_causal_last"
+]
 
 
 class BlockWiseSequenceInterleavePacker(Node):
@@ -49,8 +51,15 @@ class BlockWiseSequenceInterleavePacker(Node):
         flexible = mask_mode == "flexible_time_block_causal_last"
         if flexible:
             rules = cross_timestep_attention_config or {}
-            if set(rules) != set(CROSS_FRAME_RULES) or any(rules[k] not in v for k, v in CROSS_FRAME_RULES.items()):
-                refuse(self, "cross_timestep_attention_config", rules, f"mask_mode {mask_mode!r} needs {CROSS_FRAME_RULES}")
+            if set(rules) != set(CROSS_FRAME_RULES) or any(
+                rules[k] not in v for k, v in CROSS_FRAME_RULES.items()
+            ):
+                refuse(
+                    self,
+                    "cross_timestep_attention_config",
+                    rules,
+                    f"mask_mode {mask_mode!r} needs {CROSS_FRAME_RULES}",
+                )
         # The REPA mask serves a training-only head, which is not run.
         del repa_mask_mode, repa_patch_index
         self.reads = input_list_read_keys
@@ -135,13 +144,25 @@ class FlexTransformer(Node):
     ) -> None:
         super().__init__()
         if block_mask_read_key is None:
-            refuse(self, "block_mask_read_key", None, "without a mask the samples of a batch would see each other")
-        for name, value in {"score_mod_read_key": score_mod_read_key, "rope_forward_read_key": rope_forward_read_key}.items():
+            refuse(
+                self,
+                "block_mask_read_key",
+                None,
+                "without a mask the samples of a batch would see each other",
+            )
+        for name, value in {
+            "score_mod_read_key": score_mod_read_key,
+            "rope_forward_read_key": rope_forward_read_key,
+        }.items():
             if value is not None:
                 refuse(self, name, value, "no known module writes such a function")
         if adaLN_emb_read_key is not None and adaLN_packing_fn_read_key is None and adaLN_expansion != 1:
             refuse(self, "adaLN_packing_fn_read_key", None, f"adaLN_expansion={adaLN_expansion} needs one")
-        self.seq_key, self.out_key, self.mask_key = input_seq_read_key, output_seq_write_key, block_mask_read_key or ""
+        self.seq_key, self.out_key, self.mask_key = (
+            input_seq_read_key,
+            output_seq_write_key,
+            block_mask_read_key or "",
+        )
         self.time_key, self.packing_key = adaLN_emb_read_key, adaLN_packing_fn_read_key
         self.expansion = adaLN_expansion
         self.intermediate_key, self.intermediate_layers = intermediate_layer_write_key, intermediate_layers
@@ -187,12 +208,16 @@ class FlexTransformer(Node):
         table[:, :, :, 5] += 1
         return (table,)
 
-    def _run(self, x: Tensor, layout: Layout, table: Tensor | None = None, *_packing: Layout) -> tuple[Tensor]:
+    def _run(
+        self, x: Tensor, layout: Layout, table: Tensor | None = None, *_packing: Layout
+    ) -> tuple[Tensor]:
         for output in self._outputs(x, layout, table):
             x = output
         return (x,)
 
-    def _intermediate(self, x: Tensor, layout: Layout, table: Tensor | None = None, *_packing: Layout) -> tuple[Any]:
+    def _intermediate(
+        self, x: Tensor, layout: Layout, table: Tensor | None = None, *_packing: Layout
+    ) -> tuple[Any]:
         last = max(self.intermediate_layers) + 1
         outputs = [output.clone() for output in islice(self._outputs(x, layout, table), last)]
         wanted = [outputs[i] for i in self.intermediate_layers]
@@ -204,7 +229,9 @@ class FlexTransformer(Node):
             if self.packing_key is None:
                 table = table.expand(-1, len(layout.places), -1, -1)
             elif len(layout.places) != self.expansion:
-                raise ValueError(f"adaLN_expansion={self.expansion} must equal the {len(layout.places)} packed lists")
+                raise ValueError(
+                    f"adaLN_expansion={self.expansion} must equal the {len(layout.places)} packed lists"
+                )
             x = x.clone()
         for index, block in enumerate(self.blocks):
             x = block(x, layout.attend, None if table is None else PackedModulation(layout, table[index]))
@@ -233,7 +260,12 @@ class LinearHead(Node):
     ) -> None:
         super().__init__()
         if adaLN_packing_fn_read_key is not None:
-            refuse(self, "adaLN_packing_fn_read_key", adaLN_packing_fn_read_key, "heads modulate a list as a whole")
+            refuse(
+                self,
+                "adaLN_packing_fn_read_key",
+                adaLN_packing_fn_read_key,
+                "heads modulate a list as a whole",
+            )
         self.read_key, self.write_key, self.time_key = read_key, write_key, adaLN_emb_read_key
         if use_mup_readout:
             self.unsupported_when_used = "use_mup_readout=True cannot run in the reference either"
@@ -313,7 +345,15 @@ class TransformerHead(Node):
     unsupported_when_used = "the result of this training-only head is read by another module"
 
     TRAINING_ONLY: ClassVar = frozenset(
-        {"drop", "drop_path_rate", "use_act_checkpoint", "weight_init_style", "zero_init_query_proj", "act_layer", "norm_layer"}
+        {
+            "drop",
+            "drop_path_rate",
+            "use_act_checkpoint",
+            "weight_init_style",
+            "zero_init_query_proj",
+            "act_layer",
+            "norm_layer",
+        }
     )
 
     def __init__(
