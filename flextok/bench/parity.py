@@ -149,10 +149,10 @@ class Case:
         results = {"v": self._one_velocity(run, codes)}
         if any(name.startswith(prefix) for name in self.facts["tensors"]):
             # The reference's inner states have a row per token.
-            self.pipeline.model.set_merging(False)
+            self.pipeline.model.set_plain(True)
             with captured(self.pipeline.model.decoder) as debug:
                 self._one_velocity(run, codes)
-            self.pipeline.model.set_merging(True)
+            self.pipeline.model.set_plain(False)
             results |= {f"dbg.{key}": values[0] for key, values in debug.items()}
             results["dbg.temb"] = results["dbg.temb"].expand(len(codes), -1)
         return results

@@ -140,8 +140,7 @@ class Layout:
                     alike += 1
                 stop = start + alike * sum(counts)
                 frames = rows[:, start:stop].unflatten(1, (alike, sum(counts)))
-                for index, part in enumerate(frames.split(counts, dim=2)):
-                    yield index, part
+                yield from enumerate(frames.split(counts, dim=2))
                 start, frame = stop, frame + alike
 
     def to(self, device: torch.device | str) -> Layout:
@@ -206,17 +205,23 @@ def equal_tails(tokens: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=MAX_CACHED_PLANS)
-def plan_segments(rows: Rows, counts: Rows, rule: MaskRule, device: torch.device) -> tuple[Segment, ...]:
+def plan_segments(
+    rows: Rows, counts: Rows, rule: MaskRule, device: torch.device, plain: bool = False
+) -> tuple[Segment, ...]:
     """Cut a sample's attention into dense pieces where the mask allows it.
 
     Args:
         counts: how many tokens the last row of each frame and list stands for; 1 nearly everywhere.
+        plain: one piece under the whole mask.
     """
     lengths = [sum(frame) for frame in rows]
     frames = torch.arange(len(rows)).repeat_interleave(torch.tensor(lengths))
     indices = torch.cat([torch.arange(length) for length in lengths])
     cross_frame = dict(rule.cross_frame) if rule.cross_frame else None
     mask = attention_mask(rule.mode, frames, indices, sum(rows[0][:-1]), cross_frame)  # (s, s)
+    if plain:
+        everything = slice(0, len(frames))
+        return (Segment(everything, everything, None if mask.all() else mask.to(device)),)
     bias = _count_bias(rows, counts)
     segments: list[Segment] = []
     start = 0
@@ -248,12 +253,14 @@ def _count_bias(rows: Rows, counts: Rows) -> Tensor | None:
     return torch.tensor(values)
 
 
-def build_layout(lists: Sequence[Tensor], fixed: Sequence[bool], rule: MaskRule, merge: bool) -> Layout:
+def build_layout(
+    lists: Sequence[Tensor], fixed: Sequence[bool], rule: MaskRule, plain: bool = False
+) -> Layout:
     """Lay out lists (b, t, *inner, d) of one packed sequence.
 
     Args:
         fixed: which lists keep their values while the layout is used; only their rows can be merged.
-        merge: store runs of equal rows once, where the rule treats them alike.
+        plain: a row for every token and one attention under the whole mask: for comparisons.
 
     Raises:
         ValueError: the lists differ in batch, frames or width.
@@ -266,7 +273,7 @@ def build_layout(lists: Sequence[Tensor], fixed: Sequence[bool], rule: MaskRule,
     device, width = lists[0].device, lists[0].shape[-1]
 
     tails = torch.ones(batch, num_frames, len(lists), dtype=torch.long)
-    if merge and rule.merges_equal_rows and device.type != "meta":
+    if not plain and rule.merges_equal_rows and device.type != "meta":
         for index, tokens in enumerate(lists):
             if fixed[index]:
                 tails[:, :, index] = equal_tails(tokens.flatten(2, -2)).cpu()
@@ -278,7 +285,7 @@ def build_layout(lists: Sequence[Tensor], fixed: Sequence[bool], rule: MaskRule,
         layouts.setdefault(key, []).append(sample)
     groups, start = [], 0
     for (rows, counts), samples in layouts.items():
-        segments = plan_segments(rows, counts, rule, device)
+        segments = plan_segments(rows, counts, rule, device, plain)
         groups.append(Group(tuple(samples), rows, start, segments))
         start = groups[-1].stop
 

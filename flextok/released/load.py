@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from flextok.chunking import ChunkPlan
-from flextok.released.config import MAX_PARAMETERS, ReleasedConfig, parse_config, parse_single_file
+from flextok.released.config import ReleasedConfig, parse_config, parse_single_file
 from flextok.released.errors import CheckpointError
 from flextok.released.model import OneChunkModel
 from flextok.released.pipeline import FPS, ReleasedInfo, ReleasedTokenizerPipeline

@@ -158,11 +158,11 @@ class OneChunkModel(nn.Module):
             if isinstance(module, Block | VidTok):
                 yield from (f"{name}.{inner}" for inner, _ in module.named_parameters())
 
-    def set_merging(self, merge: bool) -> None:
-        """Store equal rows once (the default), or lay out every token: for comparisons."""
+    def set_plain(self, plain: bool) -> None:
+        """Lay out every token and attend under whole masks, or merge and cut (the default): for comparisons."""
         for module in self.modules():
             if isinstance(module, BlockWiseSequenceInterleavePacker):
-                module.merge = merge
+                module.plain = plain
 
     @property
     def device(self) -> torch.device:

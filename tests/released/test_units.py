@@ -64,7 +64,7 @@ def test_attention_in_pieces_follows_every_mask(units: Units, tensors: Tensors) 
         rules = {key: case[key] for key in CROSS_FRAME_RULES} if "prefix2prefix" in case else None
         steps, samples = case["time_steps"], case["samples"]
         lists = [torch.randn(samples, steps, n, 6, generator=generator) for n in case["tokens_per_step"]]
-        layout = build_layout(lists, (False, False), mask_rule(case["mask_mode"], rules), merge=True)
+        layout = build_layout(lists, (False, False), mask_rule(case["mask_mode"], rules))
         q, k, v = (torch.randn(1, 2, layout.num_rows, 3, generator=generator) for _ in range(3))
         mask = tensors[case["name"]].bool()[: layout.num_rows, : layout.num_rows]
         whole = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=0.7)
@@ -104,7 +104,7 @@ def test_sincos_tables_are_read_as_stored(tensors: Tensors) -> None:
 def test_modulation_vectors_are_laid_out_list_by_list(tensors: Tensors) -> None:
     """[list 0 | list 1] of a sample's vector, to each token of a frame the part of its list."""
     lists = [torch.zeros(1, 1, 3, 12), torch.zeros(1, 1, 2, 12)]
-    layout: Layout = build_layout(lists, (False, False), mask_rule("full", None), merge=False)
+    layout: Layout = build_layout(lists, (False, False), mask_rule("full", None))
     for sample, vectors in enumerate(tensors["adaln.in"]):
         packed = torch.zeros(1, 5, 12)
         for index, view in layout.views(packed):

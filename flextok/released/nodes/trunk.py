@@ -64,7 +64,7 @@ class BlockWiseSequenceInterleavePacker(Node):
         del repa_mask_mode, repa_patch_index
         self.reads = input_list_read_keys
         self.rule = mask_rule(mask_mode, cross_timestep_attention_config if flexible else None)
-        self.merge = True
+        self.plain = False
         self.packed_key = packed_seq_write_key
         keys = (
             inner_packed_shapes_write_key,
@@ -84,7 +84,7 @@ class BlockWiseSequenceInterleavePacker(Node):
         ]
 
     def _layout(self, *lists: Tensor, fixed: tuple[bool, ...]) -> tuple[Layout, ...]:
-        layout = build_layout(lists, fixed, self.rule, self.merge)
+        layout = build_layout(lists, fixed, self.rule, self.plain)
         return (layout,) * len(self.layout_keys)
 
 
