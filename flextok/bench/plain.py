@@ -16,10 +16,20 @@ from torch import Tensor, nn
 from flextok.released.graph import GraphRun
 from flextok.released.model import OneChunkModel
 from flextok.released.sampler import ChunkTokens, start_guided
-from flextok.released.vae import Encoder, FrameAttention, Level, Posterior, ResidualBlock, TemporalDown, VidTok
+from flextok.released.vae import (
+    Encoder,
+    FrameAttention,
+    Level,
+    Posterior,
+    ResidualBlock,
+    TemporalDown,
+    VidTok,
+)
 
 
-def plain_step(model: OneChunkModel, tokens: ChunkTokens, noisy: Tensor, time: float) -> tuple[Tensor, Tensor]:
+def plain_step(
+    model: OneChunkModel, tokens: ChunkTokens, noisy: Tensor, time: float
+) -> tuple[Tensor, Tensor]:
     """Conditional and unconditional velocity in one batch, every token laid out, nothing kept from other steps."""
     model.set_plain(True)
     try:

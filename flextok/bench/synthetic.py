@@ -216,7 +216,11 @@ def _decoder(sizes: Sizes) -> dict[str, Any]:
     masked = {"read_write_key": "tokens", "dim": dim}
     return {
         "from_codes": _node(
-            "preprocessors.linear.LinearLayer", read_key="codes", write_key="tokens", dim_in=len(sizes.levels), dim=dim
+            "preprocessors.linear.LinearLayer",
+            read_key="codes",
+            write_key="tokens",
+            dim_in=len(sizes.levels),
+            dim=dim,
         ),
         "token_positions": _positions("tokens", dim, 2, max(sizes.num_registers, sizes.latent_size[0])),
         "dec_nested_dropout": _node("preprocessors.token_dropout.MaskedNestedDropout", **masked),

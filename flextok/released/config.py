@@ -24,9 +24,8 @@ from flextok.released.nodes.base import Node
 PREFIX = "videoflextok."
 MAX_NUMBER = 1 << 20
 MAX_DEPTH = 512
+MAX_LATENT_SIZE = 512
 MAX_MODULES = 512
-MAX_PARAMETERS = 100_000_000_000
-TOKENIZER_ID = "vidtok_kl_causal_488_16chn"
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ class OneChunkConfig:
 class ReleasedConfig:
     """A checkpoint's whole config. Chunks and sizes are None where a single-file checkpoint does not state them.
 
-    `raw` is the config as read, for saving.
+    `raw_model` is the one-chunk model's config as read, for saving.
     """
 
     model: OneChunkConfig
@@ -108,7 +107,17 @@ class ReleasedConfig:
     overlap_size_frames: int | None
     vae_video_sizes: tuple[int, int, int] | None
     video_preprocess_args: Mapping[str, Any]
-    raw: Mapping[str, Any] = field(repr=False)
+    raw_model: Mapping[str, Any] = field(repr=False)
+
+    def as_wrapper(self) -> dict[str, Any]:
+        """The config as `parse_config` reads it, in the order it was read."""
+        return {
+            "video_flex_tok": self.raw_model,
+            "chunk_size": self.chunk_size,
+            "overlap_size_frames": self.overlap_size_frames,
+            "vae_video_sizes": self.vae_video_sizes,
+            "video_preprocess_args": self.video_preprocess_args,
+        }
 
 
 TARGETS: Mapping[str, Any] = {
@@ -163,16 +172,18 @@ def parse_config(raw: Any) -> ReleasedConfig:
         raise CheckpointError(f"config: unknown entry {unknown[0]!r}; known are {', '.join(sorted(known))}")
     if "video_flex_tok" not in config:
         raise CheckpointError("config: 'video_flex_tok' is missing, so this is no VideoFlexTok checkpoint")
-    sizes = _value(config.get("vae_video_sizes", (5, 32, 32)), tuple[int, ...], "vae_video_sizes")
-    if len(sizes) != 3 or min(sizes) < 1:
-        raise CheckpointError(f"config: vae_video_sizes={list(sizes)} must be three positive sizes (t, h, w)")
+    sizes = _value(config.get("vae_video_sizes", (5, 32, 32)), tuple[int, ...] | None, "vae_video_sizes")
+    if sizes is not None and (len(sizes) != 3 or not all(0 < size <= MAX_LATENT_SIZE for size in sizes)):
+        raise CheckpointError(
+            f"vae_video_sizes={list(sizes)[:9]} must be three sizes (t, h, w) in 1..{MAX_LATENT_SIZE}"
+        )
     return ReleasedConfig(
         model=parse_one_chunk(config["video_flex_tok"]),
-        chunk_size=_value(config.get("chunk_size", 17), int, "chunk_size"),
-        overlap_size_frames=_value(config.get("overlap_size_frames", 1), int, "overlap_size_frames"),
-        vae_video_sizes=(sizes[0], sizes[1], sizes[2]),
+        chunk_size=_value(config.get("chunk_size", 17), int | None, "chunk_size"),
+        overlap_size_frames=_value(config.get("overlap_size_frames", 1), int | None, "overlap_size_frames"),
+        vae_video_sizes=sizes,
         video_preprocess_args=_mapping(config.get("video_preprocess_args") or {}, "video_preprocess_args"),
-        raw=config,
+        raw_model=config["video_flex_tok"],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,21 +11,29 @@ from typing import Any
 import torch
 
 from flextok.chunking import ChunkPlan
+from flextok.models.layers.transformer import Block
 from flextok.released.config import ReleasedConfig, parse_config, parse_single_file
 from flextok.released.errors import CheckpointError
+from flextok.released.hub import download, is_repo_id
+from flextok.released.memory import MemoryEstimate, estimate_memory, require_memory
 from flextok.released.model import OneChunkModel
-from flextok.released.pipeline import FPS, ReleasedInfo, ReleasedTokenizerPipeline
-from flextok.released.vae import SPATIAL_RATIO, TEMPORAL_RATIO, SpatialConv, VolumeConv
+from flextok.released.pipeline import ReleasedInfo, ReleasedTokenizerPipeline
+from flextok.released.placement import DeviceMap, fill, fill_and_dispatch, set_dtypes
+from flextok.released.preprocess import DEFAULT_FPS, PreprocessOptions
+from flextok.released.saving import is_own_format, parse_own
+from flextok.released.vae import SPATIAL_RATIO, TEMPORAL_RATIO
 from flextok.released.weights import (
     Header,
     check_names,
     config_from_metadata,
     heavy_dtype,
     read_header,
-    read_tensors,
     vae_size,
 )
 
+logger = logging.getLogger(__name__)
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 MAX_CONFIG_BYTES = 4_000_000
@@ -36,12 +45,16 @@ PROBE_SIZE = (1, 8, 8)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that has been checked against its config; its weights have not been read."""
+    """A checkpoint that has been checked against its config; its weights have not been read.
+
+    `licence` is what a file says about itself; the reference's format has no place for it.
+    """
 
     config: ReleasedConfig
     header: Header
     model: OneChunkModel
     num_registers: int
+    licence: str = ""
 
     @property
     def parameters(self) -> int:
@@ -59,7 +72,8 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
     if config_path is None:
         config = parse_single_file(config_from_metadata(header))
     else:
-        config = parse_config(read_json(config_path))
+        raw = read_json(config_path)
+        config = parse_own(raw) if is_own_format(raw) else parse_config(raw)
     model = OneChunkModel(config.model, vae_size(header))
     check_names(header, model.state_dict(), model.unused_prefixes())
     num_registers = model.check_shapes(config.vae_video_sizes or PROBE_SIZE)
@@ -106,50 +120,85 @@ def load_released(
     *,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
+    revision: str | None = None,
+    device_map: DeviceMap | None = None,
     reference: bool = False,
+    compiled: bool = False,
 ) -> ReleasedTokenizerPipeline:
-    checkpoint = open_checkpoint(source)
-    read_weights(checkpoint, dtype, device or "cpu")
-    return make_pipeline(checkpoint, str(source), reference)
+    """Load a checkpoint: a Hub repository, a folder (Hub form or our own) or a single safetensors file.
+
+    Args:
+        device: where to load it; None takes cuda, mps or cpu, whatever there is first. With `device_map` it is
+            where offloaded weights are used.
+        dtype: of transformer blocks and VAE (float32, bfloat16 or float16); everything else stays float32. None keeps
+            what is stored.
+        revision: branch, tag or commit of a Hub repository.
+        device_map: spread or offload the weights with Accelerate: "auto", or module names to devices.
+        reference: run as the reference does, draw by draw, instead of better (see `flextok.released.pipeline`).
+        compiled: let torch.compile fuse the transformer blocks; the first call of each shape then takes minutes.
+
+    Raises:
+        CheckpointError: it cannot be fetched or read, its config is not understood, or its weights do not fit.
+        InsufficientMemoryError: it does not fit the device; says what is needed and what is free.
+    """
+    name = str(source)
+    folder = download(name, (CONFIG_NAME, WEIGHTS_NAME), revision) if is_repo_id(name) else Path(source)
+    checkpoint = open_checkpoint(folder)
+    dtype = heavy_dtype(checkpoint.header) if dtype is None else dtype
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype} must be one of {', '.join(map(str, DTYPES))}")
+    set_dtypes(checkpoint.model, dtype)
+    target = torch.device(device) if device is not None else default_device()
+    estimate = estimate_memory(checkpoint.model, checkpoint.config.vae_video_sizes or PROBE_SIZE)
+    logger.info("%s needs %s as %s", name, estimate, dtype)
+    if device_map is None:
+        require_memory(estimate, target, dtype, name)
+        fill(checkpoint.model, checkpoint.header, target)
+    else:
+        fill_and_dispatch(checkpoint.model, checkpoint.header, device_map, target)
+    if compiled:
+        for module in checkpoint.model.modules():
+            if isinstance(module, Block):
+                module.compile(dynamic=False)
+    return make_pipeline(checkpoint, name, estimate, reference)
 
 
-def read_weights(checkpoint: Checkpoint, dtype: torch.dtype | None, device: torch.device | str) -> None:
-    """Fill the model, one tensor after another; `dtype` None keeps what is stored."""
-    model, header = checkpoint.model, checkpoint.header
-    heavy = set(model.heavy_parameters())
-    heavy_as = heavy_dtype(header) if dtype is None else dtype
-    tensors = {
-        # A copy even where nothing changes: views of the file are not aligned, which costs speed and the last bit.
-        name: tensor.to(device, heavy_as if name in heavy else torch.float32, copy=True)
-        for name, tensor in read_tensors(header, list(model.state_dict()))
-    }
-    model.load_state_dict(tensors, assign=True)
-    for module in model.modules():
-        if isinstance(module, SpatialConv):
-            module.to(memory_format=torch.channels_last)
-        elif isinstance(module, VolumeConv):
-            module.to(memory_format=torch.channels_last_3d)
+def default_device() -> torch.device:
+    """The accelerator of this machine, or its CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def make_pipeline(checkpoint: Checkpoint, name: str, reference: bool) -> ReleasedTokenizerPipeline:
+def make_pipeline(
+    checkpoint: Checkpoint, name: str, estimate: MemoryEstimate, reference: bool
+) -> ReleasedTokenizerPipeline:
+    """The pipeline around a model; chunks and rates that the checkpoint does not state are the released ones."""
     config = checkpoint.config
     size = config.vae_video_sizes
-    plan = ChunkPlan(
-        DEFAULT_CHUNK_FRAMES if config.chunk_size is None else config.chunk_size,
-        DEFAULT_OVERLAP if config.overlap_size_frames is None else config.overlap_size_frames,
-        TEMPORAL_RATIO,
-    )
+    overlap = config.overlap_size_frames
+    try:
+        plan = ChunkPlan(
+            DEFAULT_CHUNK_FRAMES if config.chunk_size is None else config.chunk_size,
+            DEFAULT_OVERLAP if overlap is None else overlap,
+            TEMPORAL_RATIO,
+        )
+        preprocess = PreprocessOptions.from_config(config.video_preprocess_args)
+    except ValueError as error:
+        raise CheckpointError(f"config: {error}") from error
     info = ReleasedInfo(
         id=name,
         num_registers=checkpoint.num_registers,
         chunk_frames=plan.chunk_frames,
-        height=0 if size is None else size[1] * SPATIAL_RATIO,
-        width=0 if size is None else size[2] * SPATIAL_RATIO,
+        height=preprocess.size if size is None else size[1] * SPATIAL_RATIO,
+        width=preprocess.size if size is None else size[2] * SPATIAL_RATIO,
         temporal_ratio=TEMPORAL_RATIO,
-        fps=FPS,
+        fps=DEFAULT_FPS if preprocess.fps is None else preprocess.fps,
         parameters=checkpoint.parameters,
+        memory=estimate.total,
         source=name,
-        licence="",
+        licence=checkpoint.licence,
     )
-    chunked = config.chunk_size is not None
-    return ReleasedTokenizerPipeline(checkpoint.model, info, plan, size, reference=reference, chunked=chunked)
+    return ReleasedTokenizerPipeline(
+        checkpoint.model, info, plan, size, preprocess, checkpoint.config, reference=reference
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +96,7 @@ class OneChunkModel(nn.Module):
 
     @property
     def vidtok(self) -> VidTok:
-        return self.vae.vidtok
+        return cast(VidTok, self.vae.vidtok)
 
     @property
     def nested_dropout(self) -> MaskedNestedDropout | None:

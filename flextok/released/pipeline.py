@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,8 +18,10 @@ from torch import Tensor
 
 from flextok.chunking import ChunkPlan
 from flextok.guidance import APGSettings
+from flextok.released.config import ReleasedConfig
 from flextok.released.graph import GraphRun
 from flextok.released.model import OneChunkModel
+from flextok.released.preprocess import PreprocessOptions, read_pixels
 from flextok.released.sampler import (
     ChunkTokens,
     ConditionType,
@@ -29,18 +32,22 @@ from flextok.released.sampler import (
     sample_latents,
 )
 from flextok.released.vae import LATENT_CHANNELS, SPATIAL_RATIO, TEMPORAL_RATIO, Posterior, latent_frames
+from flextok.released.saving import save_released
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 
 Generator = torch.Generator | Sequence[torch.Generator]
 DEFAULT_STEPS = 30
 DEFAULT_GUIDANCE = 20.0
 DEFAULT_APG = APGSettings()
-FPS = 8.0
 
 
 @dataclass(frozen=True)
 class ReleasedInfo:
-    """What a user wants to know of a tokenizer; `parameters` counts all weights of the file."""
+    """What a user wants to know of a tokenizer.
+
+    `parameters` counts all weights of the file, `memory` is the estimate in bytes for one clip with guidance. Where a
+    checkpoint states no size, `height` and `width` are those its preprocessing would give.
+    """
 
     id: str
     num_registers: int
@@ -50,6 +57,7 @@ class ReleasedInfo:
     temporal_ratio: int
     fps: float
     parameters: int
+    memory: int
     source: str
     licence: str
 
@@ -113,9 +121,10 @@ class ReleasedTokenizerPipeline:
     Args:
         plan: how long clips are cut into chunks.
         latent_size: (t, h, w) that every chunk is decoded to; None where the checkpoint does not say.
+        preprocess: how `read` makes pixels of a file.
+        config: for saving. One without a chunk size is a single file's, which has no chunk wrapper: in reference mode
+            a clip of any length is then one chunk, and given frames do not replace tokens.
         reference: run as the reference does, see above.
-        chunked: the checkpoint has a chunk wrapper. A single-file one has not: in reference mode a clip of any
-            length is then one chunk, and given frames do not replace tokens.
     """
 
     def __init__(
@@ -124,13 +133,14 @@ class ReleasedTokenizerPipeline:
         info: ReleasedInfo,
         plan: ChunkPlan,
         latent_size: tuple[int, int, int] | None,
-        scheduler: RectifiedFlowScheduler | None = None,
+        preprocess: PreprocessOptions,
+        config: ReleasedConfig,
         reference: bool = False,
-        chunked: bool = True,
     ) -> None:
         self.model, self.info, self.plan, self.latent_size = model, info, plan, latent_size
-        self.scheduler = RectifiedFlowScheduler() if scheduler is None else scheduler
-        self.reference, self.whole_clips = reference, reference and not chunked
+        self.preprocess, self.config = preprocess, config
+        self.scheduler = RectifiedFlowScheduler()
+        self.reference, self.whole_clips = reference, reference and config.chunk_size is None
         self.draws = ReferenceDraws()
 
     @property
@@ -140,6 +150,14 @@ class ReleasedTokenizerPipeline:
     def to(self, device: torch.device | str) -> ReleasedTokenizerPipeline:
         self.model.to(device)
         return self
+
+    def save(self, folder: str | Path) -> None:
+        """Write our own format, which loads without conversion; see `flextok.released.saving`."""
+        save_released(self, self.config, folder)
+
+    def read(self, path: str | Path) -> Tensor:
+        """A video file as `tokenize` wants it: (1, 3, T, H, W), 8 fps unless the checkpoint says otherwise."""
+        return read_pixels(path, self.preprocess, self.reference)
 
     # --- tokenize -----------------------------------------------------------------------------------------
 

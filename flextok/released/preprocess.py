@@ -18,6 +18,7 @@ from flextok.data.video_io import read_video
 
 DEFAULT_FPS = 8.0
 MAX_FRAMES = 100_000
+MAX_VALUE = 10_000
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class PreprocessOptions:
         """
         aliases = {"overlap_size_frames": "overlap_size"}
         known = cls.__dataclass_fields__
-        options = cls()
+        values: dict[str, Any] = {}
         for key, value in arguments.items():
             name = aliases.get(key, key)
             if name not in known:
@@ -47,10 +48,10 @@ class PreprocessOptions:
                 continue
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-                raise ValueError(f"video_preprocess_args: {key}={value!r} must be a positive number")
-            options = replace(options, **{name: float(value) if name == "fps" else int(value)})
-        return options
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_VALUE:
+                raise ValueError(f"video_preprocess_args: {key}={value!r} must be a number in 0..{MAX_VALUE}")
+            values[name] = float(value) if name == "fps" else int(value)
+        return cls(**values)
 
 
 def frame_indices(total_frames: int, video_fps: float, options: PreprocessOptions) -> list[int]:
