@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from flextok.quantizers.fsq import FSQ
-from flextok.released.errors import CheckpointError
+from flextok.released.errors import CheckpointError, first_line
 from flextok.released.nodes import tokens, trunk
 from flextok.released.nodes.base import Node
 
@@ -26,6 +26,7 @@ MAX_NUMBER = 1 << 20
 MAX_DEPTH = 512
 MAX_LATENT_SIZE = 512
 MAX_MODULES = 512
+MAX_PATH = 1000
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,8 @@ def parse_one_chunk(raw: Any) -> OneChunkConfig:
 
 def _node(raw: Any, path: str) -> Any:
     """One mapping with `_target_` to the object it stands for; children first."""
+    if len(path) > MAX_PATH:
+        raise CheckpointError(f"{path[:80]}...: nested too deeply")
     mapping = _mapping(raw, path)
     name = mapping.get("_target_")
     if not isinstance(name, str) or name not in TARGETS:
@@ -238,7 +241,7 @@ def _node(raw: Any, path: str) -> Any:
     try:
         return target(**values)
     except (ValueError, RuntimeError, TypeError, OverflowError, ZeroDivisionError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise CheckpointError(f"{path}: {first_line(error)}") from error
 
 
 def _check_partial(mapping: Mapping[str, Any], target: Any, path: str) -> None:

@@ -25,6 +25,8 @@ from flextok.released.masks import UNIFORM_MODES, attention_mask
 Rows = tuple[tuple[int, ...], ...]
 """Rows stored, per frame and list: rows[frame][list]."""
 MAX_CACHED_PLANS = 32
+MAX_ROWS = 16_384
+"""Rows of one sample; the released models have 2,560. Masks of longer ones would not fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -270,6 +272,8 @@ def build_layout(
     batch, num_frames = lists[0].shape[:2]
     shapes = tuple(tuple(tokens.shape[2:-1]) for tokens in lists)
     sizes = [math.prod(shape) for shape in shapes]
+    if num_frames * sum(sizes) > MAX_ROWS:
+        raise ValueError(f"{num_frames} frames of {sum(sizes)} tokens are more than {MAX_ROWS} tokens in one sequence")
     device, width = lists[0].device, lists[0].shape[-1]
 
     tails = torch.ones(batch, num_frames, len(lists), dtype=torch.long)

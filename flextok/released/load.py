@@ -54,6 +54,8 @@ class Checkpoint:
     header: Header
     model: OneChunkModel
     num_registers: int
+    plan: ChunkPlan
+    preprocess: PreprocessOptions
     licence: str = ""
 
     @property
@@ -75,10 +77,25 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
         raw = read_json(config_path)
         config = parse_own(raw) if is_own_format(raw) else parse_config(raw)
     model = OneChunkModel(config.model, vae_size(header))
-    check_names(header, model.state_dict(), model.unused_prefixes())
     num_registers = model.check_shapes(config.vae_video_sizes or PROBE_SIZE)
+    check_names(header, model.state_dict(), model.unused_prefixes())
     model.drop_unused()
-    return Checkpoint(config, header, model, num_registers)
+    try:
+        plan = chunk_plan(config)
+        preprocess = PreprocessOptions.from_config(config.video_preprocess_args)
+    except ValueError as error:
+        raise CheckpointError(f"config: {error}") from error
+    return Checkpoint(config, header, model, num_registers, plan, preprocess)
+
+
+def chunk_plan(config: ReleasedConfig) -> ChunkPlan:
+    """How clips are cut; what a single file does not state is as in the released checkpoints."""
+    chunk, overlap = config.chunk_size, config.overlap_size_frames
+    return ChunkPlan(
+        DEFAULT_CHUNK_FRAMES if chunk is None else chunk,
+        DEFAULT_OVERLAP if overlap is None else overlap,
+        TEMPORAL_RATIO,
+    )
 
 
 def find_files(source: Path) -> tuple[Path | None, Path]:
@@ -149,7 +166,7 @@ def load_released(
         raise ValueError(f"dtype={dtype} must be one of {', '.join(map(str, DTYPES))}")
     set_dtypes(checkpoint.model, dtype)
     target = torch.device(device) if device is not None else default_device()
-    estimate = estimate_memory(checkpoint.model, checkpoint.config.vae_video_sizes or PROBE_SIZE)
+    estimate = estimate_memory(checkpoint.model, checkpoint.config.vae_video_sizes or PROBE_SIZE, target)
     logger.info("%s needs %s as %s", name, estimate, dtype)
     if device_map is None:
         require_memory(estimate, target, dtype, name)
@@ -173,19 +190,8 @@ def default_device() -> torch.device:
 def make_pipeline(
     checkpoint: Checkpoint, name: str, estimate: MemoryEstimate, reference: bool
 ) -> ReleasedTokenizerPipeline:
-    """The pipeline around a model; chunks and rates that the checkpoint does not state are the released ones."""
-    config = checkpoint.config
-    size = config.vae_video_sizes
-    overlap = config.overlap_size_frames
-    try:
-        plan = ChunkPlan(
-            DEFAULT_CHUNK_FRAMES if config.chunk_size is None else config.chunk_size,
-            DEFAULT_OVERLAP if overlap is None else overlap,
-            TEMPORAL_RATIO,
-        )
-        preprocess = PreprocessOptions.from_config(config.video_preprocess_args)
-    except ValueError as error:
-        raise CheckpointError(f"config: {error}") from error
+    """The pipeline around a model."""
+    size, plan, preprocess = checkpoint.config.vae_video_sizes, checkpoint.plan, checkpoint.preprocess
     info = ReleasedInfo(
         id=name,
         num_registers=checkpoint.num_registers,

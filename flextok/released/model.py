@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from flextok.models.layers.transformer import Block
 from flextok.quantizers.fsq import FSQ
 from flextok.released.config import ModuleDict, OneChunkConfig
-from flextok.released.errors import CheckpointError
+from flextok.released.errors import CheckpointError, first_line
 from flextok.released.graph import Changes, Graph, GraphRun
 from flextok.released.nodes.tokens import LearnedNullCond, MaskedNestedDropout, MaskedPrefixDropout
 from flextok.released.nodes.trunk import BlockWiseSequenceInterleavePacker
@@ -229,8 +229,8 @@ class OneChunkModel(nn.Module):
                 )
             run = self.start_decoding(codes, torch.ones(1, device="meta"))
             velocity = self.velocity(run, latents, 0)
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            raise CheckpointError(f"the config does not fit together: {error}") from error
+        except (RuntimeError, ValueError, IndexError, TypeError, ArithmeticError) as error:
+            raise CheckpointError(f"the config does not fit together: {first_line(error)}") from error
         if velocity.shape != latents.shape:
             raise CheckpointError(
                 f"the decoder turns latents {tuple(latents.shape)} into {tuple(velocity.shape)}"

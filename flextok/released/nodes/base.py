@@ -12,6 +12,7 @@ from flextok.released.errors import CheckpointError
 from flextok.released.graph import Op
 
 DtypeOverride = Literal["fp32", "bf16", "fp16", "float32", "bfloat16", "float16"]
+MAX_PATCH = 32
 _DTYPES = {
     "fp32": torch.float32,
     "float32": torch.float32,
@@ -51,3 +52,10 @@ def autocast_override(override: str | None, x: Tensor) -> AbstractContextManager
     if dtype is torch.float32:
         return torch.autocast(x.device.type, enabled=False)
     return torch.autocast(x.device.type, dtype=dtype)
+
+
+def checked_patch(node: Node, patch_sizes: tuple[int, ...]) -> tuple[int, int, int]:
+    """Three sizes whose product keeps layers within bounds."""
+    if len(patch_sizes) != 3 or not all(1 <= size <= MAX_PATCH for size in patch_sizes):
+        refuse(node, "patch_sizes", patch_sizes, f"video patches have three sizes in 1..{MAX_PATCH}")
+    return patch_sizes[0], patch_sizes[1], patch_sizes[2]

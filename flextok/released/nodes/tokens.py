@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from flextok.models.layers.transformer import TimestepEmbedder as TimeMLP
 from flextok.released.graph import Op
-from flextok.released.nodes.base import DtypeOverride, Node, autocast_override, refuse
+from flextok.released.nodes.base import DtypeOverride, Node, autocast_override, checked_patch, refuse
 
 
 def channels_first_to_last(x: Tensor) -> Tensor:
@@ -68,10 +68,8 @@ class PatchEmbedder(Node):
             refuse(self, "dim", dim, "the reference fails on it")
         if flatten_patches:
             refuse(self, "flatten_patches", flatten_patches, "video models keep the patch grid")
-        if len(patch_sizes) != 3:
-            refuse(self, "patch_sizes", patch_sizes, "video patches have three sizes")
         self.reads, self.writes = (input_tensor_list_read_key,), (patches_list_write_key, n_patches_write_key)
-        self.patch = (patch_sizes[0], patch_sizes[1], patch_sizes[2])
+        self.patch = checked_patch(self, patch_sizes)
         self.patch_proj = nn.Linear(channels_in * math.prod(patch_sizes), dim or 0)
 
     def ops(self) -> list[Op]:

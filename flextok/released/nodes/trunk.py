@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, ClassVar, Literal
@@ -13,7 +14,7 @@ from flextok.models.layers.transformer import Block, layer_norm
 from flextok.released.graph import Op
 from flextok.released.layout import Layout, PackedModulation, build_layout, mask_rule
 from flextok.released.masks import CROSS_FRAME_RULES
-from flextok.released.nodes.base import DtypeOverride, Node, autocast_override, refuse
+from flextok.released.nodes.base import DtypeOverride, Node, autocast_override, checked_patch, refuse
 from flextok.released.nodes.tokens import unpatchify
 
 MaskMode = Literal[
@@ -317,14 +318,12 @@ class ToPatchesLinearHead(LinearHead):
         adaLN_bias: bool = True,
         proj_bias: bool = True,
     ) -> None:
-        if len(patch_sizes) != 3:
-            refuse(self, "patch_sizes", patch_sizes, "video patches have three sizes")
-        self_patch = (patch_sizes[0], patch_sizes[1], patch_sizes[2])
+        patch = checked_patch(self, patch_sizes)
         super().__init__(
             read_key=read_key,
             write_key=write_key,
             dim=dim,
-            dim_out=channels_out * self_patch[0] * self_patch[1] * self_patch[2],
+            dim_out=channels_out * math.prod(patch),
             use_mup_readout=use_mup_readout,
             norm_layer=norm_layer,
             dtype_override=dtype_override,
@@ -333,7 +332,7 @@ class ToPatchesLinearHead(LinearHead):
             adaLN_bias=adaLN_bias,
             proj_bias=proj_bias,
         )
-        self.patch = self_patch
+        self.patch = patch
 
     def forward(self, x: Tensor, modulation: Tensor | None = None) -> tuple[Tensor]:
         return (unpatchify(super().forward(x, modulation)[0], self.patch),)
