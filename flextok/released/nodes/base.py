@@ -46,7 +46,7 @@ def refuse(node: Node, argument: str, value: object, reason: str) -> None:
 
 def autocast_override(override: str | None, x: Tensor) -> AbstractContextManager[object]:
     """A layer's own precision: float32 switches autocast off, others switch it on."""
-    if override is None:
+    if override is None or x.device.type == "meta":  # shapes alone
         return nullcontext()
     dtype = _DTYPES[override]
     if dtype is torch.float32:
