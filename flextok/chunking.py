@@ -58,7 +58,8 @@ class ChunkPlan:
         if extra < 0 or extra % self.stride:
             low = self.chunk_frames + max(extra, 0) // self.stride * self.stride
             raise ValueError(
-                f"num_frames={num_frames} must be {self.chunk_frames} + {self.stride}*n; nearest: {low} or {low + self.stride}"
+                f"num_frames={num_frames} must be {self.chunk_frames} + {self.stride}*n; "
+                f"nearest: {low} or {low + self.stride}"
             )
         return [slice(i * self.stride, i * self.stride + self.chunk_frames) for i in range(extra // self.stride + 1)]
 

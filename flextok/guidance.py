@@ -47,10 +47,7 @@ def adaptive_projected_guidance(
         norm = torch.linalg.vector_norm(update, dim=NORM_DIMS, keepdim=True)  # (b, c, 1, 1, 1)
         update = update * torch.clamp(settings.norm_threshold / norm, max=1.0)
     direction = cond.double()  # the projection loses digits in float32
-    length = torch.linalg.vector_norm(direction, dim=NORM_DIMS, keepdim=True)
-    direction = direction / length.clamp(min=1e-12)
+    direction = direction / torch.linalg.vector_norm(direction, dim=NORM_DIMS, keepdim=True).clamp(min=1e-12)
     parallel = (update.double() * direction).sum(dim=NORM_DIMS, keepdim=True) * direction
     orthogonal = update.double() - parallel
-    return cond + (guidance_scale - 1) * (
-        orthogonal.to(cond.dtype) + settings.eta * parallel.to(cond.dtype)
-    ), average
+    return cond + (guidance_scale - 1) * (orthogonal.to(cond.dtype) + settings.eta * parallel.to(cond.dtype)), average

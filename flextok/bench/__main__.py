@@ -1,22 +1,28 @@
-"""`python -m flextok.bench NAME ...`: measurements and checks, one module each with a `main(argv) -> exit code`."""
+"""Measurements and checks: `python -m flextok.bench NAME ...`.
+
+Each is a module with `main(arguments)`, which returns an exit code or nothing. Measurements write the JSON that the
+README and the app show.
+"""
 
 from __future__ import annotations
 
+import importlib
 import sys
-from importlib import import_module
 
-COMMANDS = {
+BENCHES = {
     "parity": "flextok.bench.parity",
+    "reconstruction": "flextok.bench.reconstruction",
     "released": "flextok.bench.released",
+    "speed": "flextok.bench.speed",
+    "tables": "flextok.bench.tables",
 }
 
 
-def main(argv: list[str]) -> int:
-    if not argv or argv[0] not in COMMANDS:
-        print(f"usage: python -m flextok.bench {{{','.join(COMMANDS)}}} ...", file=sys.stderr)
-        return 2
-    return int(import_module(COMMANDS[argv[0]]).main(argv[1:]))
+def main() -> None:
+    if len(sys.argv) < 2 or sys.argv[1] not in BENCHES:
+        sys.exit(f"usage: python -m flextok.bench {{{','.join(BENCHES)}}} ...")
+    sys.exit(importlib.import_module(BENCHES[sys.argv[1]]).main(sys.argv[2:]))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

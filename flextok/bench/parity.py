@@ -52,9 +52,7 @@ class Comparison:
     def table(self) -> str:
         lines = [f"{'group':<16} {'tensors':>7} {'largest error':>14} {'tolerance':>10}  where"]
         for group, (error, name) in sorted(self.worst.items()):
-            lines.append(
-                f"{group:<16} {self.counts[group]:>7} {error:>14.3g} {self.tolerances[group]:>10.3g}  {name}"
-            )
+            lines.append(f"{group:<16} {self.counts[group]:>7} {error:>14.3g} {self.tolerances[group]:>10.3g}  {name}")
         return "\n".join(lines)
 
 
@@ -67,9 +65,7 @@ class RecordedDraws(ReferenceDraws):
     def posterior(self, shape: Sequence[int]) -> Tensor:
         noise = self.recorded.pop(0) if self.recorded else super().posterior(shape)
         if noise.shape != tuple(shape):
-            raise ValueError(
-                f"the recorded draw has shape {tuple(noise.shape)}, the VAE needs {tuple(shape)}"
-            )
+            raise ValueError(f"the recorded draw has shape {tuple(noise.shape)}, the VAE needs {tuple(shape)}")
         return noise
 
 
@@ -80,9 +76,7 @@ class Case:
         self.facts = json.loads((folder / "case.json").read_text(encoding="utf-8"))
         self.stored = load_file(folder / "io.safetensors")
         self.pipeline = load_released(folder, reference=True)
-        self.result = Comparison(
-            {key: value for key, value in self.facts["tolerances"].items() if key != "note"}
-        )
+        self.result = Comparison({key: value for key, value in self.facts["tolerances"].items() if key != "note"})
 
     def run(self) -> Comparison:
         runs = self.facts["runs"]
@@ -126,9 +120,7 @@ class Case:
             "quant": lambda c: c.codes,
         }
         for name, part in parts.items():
-            results[name] = torch.stack([part(chunk) for chunk in chunks], dim=1).flatten(
-                0, 1
-            )  # sample-major
+            results[name] = torch.stack([part(chunk) for chunk in chunks], dim=1).flatten(0, 1)  # sample-major
         return results | {f"dbg.{key}": self._sample_major(values, chunks) for key, values in debug.items()}
 
     def _replay(self, run: Mapping[str, Any], draws: Sequence[str]) -> None:
@@ -139,9 +131,7 @@ class Case:
     def _sample_major(self, values: list[Tensor], chunks: list[EncodedChunk]) -> Tensor:
         """Packed rows of chunk after chunk, (1, b s, d) each, as the reference packs them: all chunks of a sample."""
         batch = len(chunks[0].ids)
-        return torch.stack([value[0].unflatten(0, (batch, -1)) for value in values], dim=1).flatten(0, 2)[
-            None
-        ]
+        return torch.stack([value[0].unflatten(0, (batch, -1)) for value in values], dim=1).flatten(0, 2)[None]
 
     def velocity(self, run: Mapping[str, Any]) -> dict[str, Tensor]:
         codes = tensor_expression(run["quant"], self.stored)
@@ -159,14 +149,10 @@ class Case:
 
     def _one_velocity(self, run: Mapping[str, Any], codes: Tensor) -> Tensor:
         model = self.pipeline.model
-        keep_k, prefix_len = (
-            None if run.get(k) is None else torch.tensor(run[k]) for k in ("keep_k", "prefix_len")
-        )
+        keep_k, prefix_len = (None if run.get(k) is None else torch.tensor(run[k]) for k in ("keep_k", "prefix_len"))
         unconditional = torch.ones(len(codes), dtype=torch.bool) if run["uncond"] else None
         with torch.no_grad():
-            decoding = model.start_decoding(
-                codes, torch.tensor([run["t"]]), keep_k, prefix_len, unconditional
-            )
+            decoding = model.start_decoding(codes, torch.tensor([run["t"]]), keep_k, prefix_len, unconditional)
             return model.velocity(decoding, self.stored[run["x"]], 0)
 
     def detokenize(self, run: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -27,9 +27,7 @@ from flextok.released.vae import (
 )
 
 
-def plain_step(
-    model: OneChunkModel, tokens: ChunkTokens, noisy: Tensor, time: float
-) -> tuple[Tensor, Tensor]:
+def plain_step(model: OneChunkModel, tokens: ChunkTokens, noisy: Tensor, time: float) -> tuple[Tensor, Tensor]:
     """Conditional and unconditional velocity in one batch, every token laid out, nothing kept from other steps."""
     model.set_plain(True)
     try:

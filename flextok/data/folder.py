@@ -235,9 +235,7 @@ def _valid_view(view: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.array([np.clip(x, side / 2, width - side / 2), np.clip(y, side / 2, height - side / 2), side])
 
 
-def _camera_path(
-    rng: np.random.Generator, time: np.ndarray, width: int, height: int, size: int
-) -> np.ndarray:
+def _camera_path(rng: np.random.Generator, time: np.ndarray, width: int, height: int, size: int) -> np.ndarray:
     """Views (T, 3): centre x, y and side of the square in image pixels, along a quadratic Bezier curve.
 
     Being inside the image is a convex condition on (x, y, side), so three control views inside it are enough.

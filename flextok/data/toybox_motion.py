@@ -72,17 +72,17 @@ def _roll(sign: float) -> Callable[[Array, float], _Offsets]:
 
 def _bounces(u: Array, vigor: float) -> _Offsets:
     offsets = _zeros(u)
-    phase = (2.0 * u) % 1.0
-    offsets.dy = 1.15 * vigor * 4 * phase * (1 - phase)
+    first, second = np.clip(u / 0.6, 0, 1), np.clip((u - 0.6) / 0.4, 0, 1)
+    offsets.dy = vigor * (1.2 * 4 * first * (1 - first) + 0.5 * 4 * second * (1 - second))
     return offsets
 
 
 def _drops(u: Array, vigor: float) -> _Offsets:
     offsets = _zeros(u)
     height = LIFT * vigor
-    fall = np.minimum(u / 0.55, 1.0)
-    rebound = np.clip((u - 0.55) / 0.3, 0, 1)
-    offsets.dy = -height * fall**2 + 0.25 * height * 4 * rebound * (1 - rebound)
+    fall = np.minimum(u / 0.7, 1.0)
+    rebound = np.clip((u - 0.7) / 0.3, 0, 1)
+    offsets.dy = -height * fall**2 + 0.15 * height * 4 * rebound * (1 - rebound)
     return offsets
 
 
@@ -122,7 +122,7 @@ def _is_hit(u: Array, vigor: float) -> _Offsets:
     offsets.dx = 1.0 * vigor * (1 - (1 - after) ** 2)
     # The ball comes in from the left, touches the subject at contact and rolls back out of the picture.
     before = np.clip(u / contact, 0, 1)
-    offsets.hitter_dx = -2.6 * (1 - before) - 2.6 * after**2
+    offsets.hitter_dx = -1.5 * (1 - before) - 1.5 * after**2
     return offsets
 
 

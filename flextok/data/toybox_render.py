@@ -134,7 +134,11 @@ def _make_camera(spec: ToyboxSpec, yaw: Array, side: int) -> _Camera:
     local /= np.linalg.norm(local, axis=1, keepdims=True)
     cos, sin = np.cos(yaw)[:, None], np.sin(yaw)[:, None]
     directions = np.stack(
-        [local[:, 0] * cos + local[:, 2] * sin, np.broadcast_to(local[:, 1], (len(yaw), len(local))), local[:, 2] * cos - local[:, 0] * sin],
+        [
+            local[:, 0] * cos + local[:, 2] * sin,
+            np.broadcast_to(local[:, 1], (len(yaw), len(local))),
+            local[:, 2] * cos - local[:, 0] * sin,
+        ],
         axis=-1,
     ).astype(np.float32)
     return _Camera(directions, np.array([0.0, spec.camera_height, 0.0], dtype=np.float32), yaw, side)
@@ -330,7 +334,7 @@ def _intersect_round(o: Array, d: Array, cone: bool) -> tuple[Array, Array]:
     discriminant = b * b - a * c
     root = np.sqrt(np.maximum(discriminant, 0))
     best = np.full(len(o), np.inf, np.float32)
-    normal = np.zeros_like(o)
+    normal, cap = np.zeros_like(o), np.zeros(len(o), dtype=bool)
     with np.errstate(divide="ignore", invalid="ignore"):
         for t in ((-b - root) / a, (-b + root) / a):
             y = o[:, 1] + t * d[:, 1]
@@ -342,7 +346,7 @@ def _intersect_round(o: Array, d: Array, cone: bool) -> tuple[Array, Array]:
             hit = (t > 1e-3) & (t < best) & (x * x + z * z < (0.8 if not cone else 0.95) ** 2)
             best = np.where(hit, t, best)
             normal[hit] = (0.0, height, 0.0)
-            cap = hit if height == -1.0 else cap | hit
+            cap |= hit
     side = np.isfinite(best) & ~cap
     point = o[side] + d[side] * best[side, None]
     radius = np.maximum(np.hypot(point[:, 0], point[:, 2]), 1e-6)
@@ -360,10 +364,10 @@ def _albedo(obj: ToyObject, hit: Array, roll: Array, style_seed: int) -> Array:
     x, y, z = hit[:, 0] * cos - hit[:, 1] * sin, hit[:, 0] * sin + hit[:, 1] * cos, hit[:, 2]
     phase = (style_seed % 997) / 997
     if obj.pattern == "striped":
-        second = np.sin((y * 1.5 + phase) * 2 * np.pi) > 0.1
+        second = np.sin((y * 1.1 + phase) * 2 * np.pi) > 0.1
     elif obj.pattern == "spotted":
-        u, v, w = (((c + phase) * 1.35) % 1 - 0.5 for c in (x, y, z))
-        second = u * u + v * v + w * w < 0.14
+        u, v, w = (((c + phase) * 1.05) % 1 - 0.5 for c in (x, y, z))
+        second = u * u + v * v + w * w < 0.15
     else:
-        second = (np.floor(x * 1.6 + phase) + np.floor(y * 1.6 + phase) + np.floor(z * 1.6 + phase)) % 2 == 0
+        second = (np.floor(x * 1.2 + phase) + np.floor(y * 1.2 + phase) + np.floor(z * 1.2 + phase)) % 2 == 0
     return np.where(second[:, None], np.array(COLORS[obj.pattern_color], dtype=np.float32), base)

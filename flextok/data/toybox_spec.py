@@ -85,7 +85,7 @@ HELD_OUT_COMBINATIONS: tuple[tuple[str, str, str], ...] = (
 
 @dataclass(frozen=True)
 class ToyObject:
-    """One object. Lengths are in world units (the subject stands about 3.5 in front of the camera); angles in radians."""
+    """One object. Lengths are in world units (the subject stands about 3.5 from the camera); angles in radians."""
 
     shape: str
     color: str
@@ -218,7 +218,9 @@ def sample_spec(seed: int, num_actions: int = 1, action: str | None = None) -> T
     combination = HELD_OUT_COMBINATIONS[rng.integers(len(HELD_OUT_COMBINATIONS))]
     while True:
         spec = _draw(rng, num_actions, action, combination if held_out else None)
-        if held_out or all((spec.subject.color, spec.subject.shape, a) not in HELD_OUT_COMBINATIONS for a in spec.actions):
+        if held_out or all(
+            (spec.subject.color, spec.subject.shape, a) not in HELD_OUT_COMBINATIONS for a in spec.actions
+        ):
             return spec
 
 
@@ -252,7 +254,7 @@ def _draw(
 
 
 def _draw_bystanders(rng: np.random.Generator, scene: ToyboxSpec) -> tuple[ToyObject, ...]:
-    """Up to four objects behind or beside the subject; a spot where solids would pass through each other is left out."""
+    """Up to four objects behind or beside the subject; never where solids would pass through each other."""
     from flextok.data.toybox_motion import trajectory
 
     path = trajectory(scene).position[:, [0, 2]]  # (T, 2)
@@ -267,7 +269,7 @@ def _draw_bystanders(rng: np.random.Generator, scene: ToyboxSpec) -> tuple[ToyOb
 
 
 def _draw_object(rng: np.random.Generator, shape: str, color: str, radius: float, x: float, z: float) -> ToyObject:
-    pattern = str(rng.choice(PATTERNS, p=[0.4, 0.2, 0.2, 0.2]))
+    pattern = str(rng.choice(PATTERNS, p=[0.52, 0.16, 0.16, 0.16]))
     second = _choose(rng, tuple(c for c in COLORS if c != color))
     material = _choose(rng, MATERIALS)
     return ToyObject(shape, color, pattern, second, material, radius, x, z, float(rng.uniform(0, 2 * np.pi)))

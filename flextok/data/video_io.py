@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -308,7 +308,7 @@ def resize_frames(frames: np.ndarray, size: int | tuple[int, int]) -> np.ndarray
 # --- files that Pillow reads ------------------------------------------------------------------------------
 
 
-def _open_image(path: Path, max_pixels: int) -> Image.Image | None:
+def _open_image(path: Path, max_pixels: int) -> ImageFile.ImageFile | None:
     """The file as a Pillow image whose pixels are not decoded yet; None if it is no image."""
     try:
         image = Image.open(path, formats=_IMAGE_FORMATS)
@@ -334,7 +334,7 @@ def _num_pictures(image: Image.Image) -> int | None:
         return None
 
 
-def _image_spans(image: Image.Image, clock: _Clock) -> Iterator[tuple[float, float]]:
+def _image_spans(image: ImageFile.ImageFile, max_pixels: int, clock: _Clock) -> Iterator[tuple[float, float]]:
     """Load one picture after another and give its time on screen; as in browsers, below 0.02 s is 0.1 s."""
     at_s = 0.0
     num_pictures = _num_pictures(image)
@@ -342,17 +342,23 @@ def _image_spans(image: Image.Image, clock: _Clock) -> Iterator[tuple[float, flo
         clock.check()
         try:
             image.seek(index)
-            image.load()
         except _PIL_ERRORS:
             return  # a truncated file: what came before stands
+        _check_pixels(
+            Path(os.fsdecode(image.filename)).name, *image.size, max_pixels
+        )  # a GIF may grow from picture to picture
+        try:
+            image.load()
+        except _PIL_ERRORS:
+            return
         delay_s = float(image.info.get("duration") or 0) / 1000
         end_s = at_s + (delay_s if delay_s >= 0.0199 else 0.1)
         yield at_s, end_s
         at_s = end_s
 
 
-def _image_pictures(image: Image.Image, clock: _Clock) -> Iterator[_Shown]:
-    for start_s, end_s in _image_spans(image, clock):
+def _image_pictures(image: ImageFile.ImageFile, max_pixels: int, clock: _Clock) -> Iterator[_Shown]:
+    for start_s, end_s in _image_spans(image, max_pixels, clock):
         try:
             picture = _to_rgb(image)
         except _PIL_ERRORS:
@@ -360,10 +366,10 @@ def _image_pictures(image: Image.Image, clock: _Clock) -> Iterator[_Shown]:
         yield _Shown(picture, start_s, end_s)
 
 
-def _image_facts(image: Image.Image, clock: _Clock) -> _Facts:
+def _image_facts(image: ImageFile.ImageFile, max_pixels: int, clock: _Clock) -> _Facts:
     if _num_pictures(image) == 1:
         return _Facts(0.0, 0.0, 1)
-    ends = [end_s for _, end_s in _image_spans(image, clock)]
+    ends = [end_s for _, end_s in _image_spans(image, max_pixels, clock)]
     if len(ends) < 2:
         return _Facts(0.0, 0.0, 1)
     fps = len(ends) / ends[-1]
@@ -421,6 +427,9 @@ def _packets(container: InputContainer, stream: VideoStream, clock: _Clock) -> I
             packet = next(packets)
         except StopIteration:
             return
+        except IndexError:  # a packet of a stream that appeared after opening (MPEG-TS); PyAV does not know it
+            packets = container.demux(stream)
+            continue
         except errors:
             yield None
             return
@@ -497,7 +506,10 @@ def _av_pictures(
         before, before_s, aspect = None, 0.0, _pixel_aspect(stream)
         for frame in _decode(container, stream, clock):
             _check_pixels(path.name, frame.width, frame.height, max_pixels)
-            stamp_s = frame.time  # seconds, or None
+            # In seconds; None where the file states no time, NaN with a damaged time base.
+            stamp_s: float | None = frame.time
+            if stamp_s is not None and not math.isfinite(stamp_s):
+                stamp_s = None
             if zero_s is None:
                 zero_s = stamp_s or 0.0
             if before is None:
@@ -539,7 +551,7 @@ def probe_video(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -
     image = _open_image(local, max_pixels)
     if image is not None:
         with image:
-            facts = _image_facts(image, clock)
+            facts = _image_facts(image, max_pixels, clock)
             return _image_info(local, image, facts)
     facts = _av_facts(local, max_pixels, clock)
     with _open_av(local, max_pixels) as (container, stream):
@@ -594,18 +606,19 @@ def read_video(
     image = _open_image(local, max_pixels)
     if image is not None:
         with image:
-            facts = _image_facts(image, clock)
+            facts = _image_facts(image, max_pixels, clock)
             if not facts.duration_s:
-                return _read_still(local, image, cut, rate, clock)
+                return _read_still(local, image, cut, rate, max_pixels, clock)
             window = _plan_window(local, facts, start, wanted_s, count, rate, limit_s)
-            return _collect(local, _image_pictures(image, clock), facts, window, cut, 0.51 * _GIF_TICK_S)
+            pictures = _image_pictures(image, max_pixels, clock)
+            return _collect(local, pictures, facts, window, cut, 0.51 * _GIF_TICK_S)
     facts = _av_facts(local, max_pixels, clock)
     window = _plan_window(local, facts, start, wanted_s, count, rate, limit_s)
     for seek in (True, False) if start > SEEK_FROM_S else (False,):
         try:
-            pictures = _av_pictures(local, facts, start, max_pixels, clock, seek)
+            frames = _av_pictures(local, facts, start, max_pixels, clock, seek)
             # 0.51 ms: WebM stores times rounded to 1 ms
-            return _collect(local, pictures, facts, window, cut, 0.00051)
+            return _collect(local, frames, facts, window, cut, 0.00051)
         except _SeekMissed:
             continue
     raise AssertionError("unreachable: the pass without a seek returns or raises VideoError")
@@ -639,7 +652,7 @@ def read_image(path: str | os.PathLike[str], *, short_side: int | None = None) -
     return np.asarray(picture)
 
 
-def _image_info(path: Path, image: Image.Image, facts: _Facts) -> VideoInfo:
+def _image_info(path: Path, image: ImageFile.ImageFile, facts: _Facts) -> VideoInfo:
     try:
         image.seek(0)
         image.load()
@@ -731,8 +744,10 @@ class _Cut:
         return _cut(image, *self.plan)
 
 
-def _read_still(path: Path, image: Image.Image, cut: _Cut, fps: float | None, clock: _Clock) -> Video:
-    shown = next(_image_pictures(image, clock), None)
+def _read_still(
+    path: Path, image: ImageFile.ImageFile, cut: _Cut, fps: float | None, max_pixels: int, clock: _Clock
+) -> Video:
+    shown = next(_image_pictures(image, max_pixels, clock), None)
     if shown is None:
         raise VideoError(_DAMAGED.format(path.name))
     return Video(cut(shown)[None], fps or 1.0)
@@ -875,9 +890,7 @@ def _write_mp4(frames: np.ndarray, path: Path, fps: float) -> None:
         context.colorspace, context.color_primaries, context.color_trc, context.color_range = 1, 1, 1, 1
         for pixels in frames:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-            frame = frame.reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, interpolation=_chroma_filter()
-            )
+            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, interpolation=_chroma_filter())
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 

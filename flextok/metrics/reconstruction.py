@@ -8,9 +8,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 def psnr(video: Tensor, reference: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of each clip in dB: (b, 3, T, H, W) in [-1, 1] -> (b,); pixels are clamped first."""
-    return peak_signal_noise_ratio(
-        video.clamp(-1, 1), reference, data_range=2.0, reduction="none", dim=(1, 2, 3, 4)
-    )
+    return peak_signal_noise_ratio(video.clamp(-1, 1), reference, data_range=2.0, reduction="none", dim=(1, 2, 3, 4))
 
 
 def ssim(video: Tensor, reference: Tensor) -> Tensor:
@@ -18,4 +16,5 @@ def ssim(video: Tensor, reference: Tensor) -> Tensor:
     b = video.shape[0]
     frames = [x.clamp(-1, 1).transpose(1, 2).flatten(0, 1) for x in (video, reference)]  # (b T, 3, H, W)
     values = structural_similarity_index_measure(frames[0], frames[1], data_range=2.0, reduction="none")
+    assert isinstance(values, Tensor)  # a pair only with return_full_image
     return values.reshape(b, -1).mean(1)

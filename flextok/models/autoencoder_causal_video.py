@@ -62,8 +62,8 @@ class AutoencoderCausalVideo(ModelMixin, ConfigMixin):
         decoder_widths: tuple[int, int] = (128, 224),
         encoder_blocks: tuple[int, int] = (2, 3),
         decoder_blocks: tuple[int, int] = (3, 3),
-        latents_mean: tuple[float, ...] | None = None,
-        latents_std: tuple[float, ...] | None = None,
+        latents_mean: tuple[float, ...] | None = None,  # noqa: ARG002 - read from the config
+        latents_std: tuple[float, ...] | None = None,  # noqa: ARG002
     ) -> None:
         super().__init__()
         pixels = 3 * self._patch * self._patch * self.temporal_ratio

@@ -1,7 +1,7 @@
 """Rectified-flow decoder of the embedded tokenizers: noisy latents and kept tokens to a velocity (arXiv:2604.12887).
 
 Registers enter as tokens of their own, in front of each frame's patches; dropped ones are not in the sequence at all,
-so decoding gets cheaper as the budget falls and "no tokens" is the unconditional model. Grid cells enter at their place.
+so decoding gets cheaper as the budget falls, and "no tokens" is the unconditional model. Grid cells enter in place.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class FlowDecoder(nn.Module):
         The first `given_frames` latent frames of `noisy` are clean and marked as such.
         """
         x = self.embed(noisy)  # (b, t, n, d)
-        b, t, n, _ = x.shape
+        t, n = x.shape[1:3]
         if given_frames:
             mark = torch.arange(t, device=x.device)[:, None, None] < given_frames  # (t, 1, 1)
             x = x + torch.where(mark, self.given, torch.zeros_like(self.given))
@@ -77,7 +77,7 @@ class FlowDecoder(nn.Module):
         mask = time_causal_mask(t, k + n, x.device) if self.attention == "time_causal" else None
         time = self.time(sigma)  # (b, d)
         x = x.flatten(1, 2)  # (b, t (k + n), d)
-        for block in self.blocks:
+        for block in self._blocks():
             x = block(x, mask, block.modulation(time))
         x = x.unflatten(1, (t, k + n))[:, :, k:]  # (b, t, n, d)
         shift, scale = self.head_modulation(time)[:, None, None].chunk(2, dim=-1)
@@ -97,10 +97,13 @@ class FlowDecoder(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
-        for block in self.blocks:
-            linear = block.adaLN_modulation[1]
-            nn.init.zeros_(linear.weight)
+        for block in self._blocks():
+            weight, bias = block.adaLN_modulation.parameters()
+            nn.init.zeros_(weight)
             with torch.no_grad():
-                linear.bias[: 2 * linear.in_features] = 1.0  # gate_attention and gate_mlp
-        nn.init.zeros_(self.head_modulation[1].weight)
+                bias[: bias.numel() // 3] = 1.0  # gate_attention and gate_mlp, the first two of six
+        nn.init.zeros_(next(self.head_modulation.parameters()))
         nn.init.zeros_(self.head.weight)
+
+    def _blocks(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]

@@ -92,17 +92,27 @@ class GridTokenizer(ModelMixin, ConfigMixin):
         codes = self.quantized_codes(latents, self._side(keep_k or self.grid_sizes[0] ** 2))
         return TokenizerOutput(self.quantizer.codes_to_ids(codes), codes)
 
-    def condition(self, token_ids: Tensor, keep_k: int | None = None) -> TokenCondition:
-        """What the decoder needs of token ids (b, t, k), k = side * side.
+    def prefix(self, token_ids: Tensor, keep_k: int | None = None) -> Tensor:
+        """The tokens themselves: a grid has no prefix.
 
         Raises:
-            ValueError: k is not one of the grid's sizes, or keep_k asks for a prefix, which a grid does not have.
+            ValueError: keep_k asks for one, or the number of tokens is not one of the grid's sizes.
         """
         k = token_ids.shape[2]
         self._side(k)
         if keep_k not in (None, k):
-            raise ValueError(f"keep_k={keep_k}: a grid of {k} tokens per latent frame has no prefix; encode a coarser grid")
-        return self.condition_on_codes(self.quantizer.ids_to_codes(token_ids))
+            raise ValueError(
+                f"keep_k={keep_k}: {k} tokens per latent frame of a grid have no prefix; encode a coarser grid"
+            )
+        return token_ids
+
+    def condition(self, token_ids: Tensor) -> TokenCondition:
+        """What the decoder needs of token ids (b, t, k), k = side * side.
+
+        Raises:
+            ValueError: k is not one of the grid's sizes, or an id is outside the codebook.
+        """
+        return self.condition_on_codes(self.quantizer.ids_to_codes(self.prefix(token_ids)))
 
     def condition_on_codes(self, codes: Tensor) -> TokenCondition:
         side = self._side(codes.shape[2])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from flextok.models.flow_decoder import FlowDecoder, TokenCondition
 from flextok.models.layers.code_norm import CodeNorm
 from flextok.models.register_encoder import RegisterEncoder
+from flextok.nested_dropout import prefix_lengths
 from flextok.quantizers.fsq import FSQ
 
 
@@ -54,6 +55,11 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
         self.decoder = FlowDecoder(latent_channels, size, patch, dim, decoder_depth, head_dim, decoder_attention)
         self.decoder.initialise()
 
+    @property
+    def token_budgets(self) -> tuple[int, ...]:
+        """Prefix lengths seen in training, ascending."""
+        return prefix_lengths(self.config.num_registers)
+
     def quantized_codes(self, latents: Tensor, keep_k: int) -> Tensor:
         """The first keep_k codes of each latent frame, (b, t, keep_k, f); differentiable (straight through)."""
         return self.quantizer.quantize(self.code_norm(self.encoder(latents, keep_k)))
@@ -67,18 +73,28 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
         codes = self.quantized_codes(latents, self._checked_k(keep_k))
         return TokenizerOutput(self.quantizer.codes_to_ids(codes), codes)
 
-    def condition(self, token_ids: Tensor, keep_k: int | None = None) -> TokenCondition:
-        """What the decoder needs of token ids (b, t, k): computed once, used at every step.
+    def prefix(self, token_ids: Tensor, keep_k: int | None = None) -> Tensor:
+        """The first keep_k tokens of each latent frame of ids (b, t, k); None keeps all.
 
         Raises:
-            ValueError: keep_k is outside 1..k, or an id is outside the codebook.
+            ValueError: keep_k is outside 1..k, or k is more than K.
         """
         k = token_ids.shape[2]
         if k > self.config.num_registers:
-            raise ValueError(f"token ids hold {k} tokens per latent frame, this tokenizer has {self.config.num_registers}")
+            raise ValueError(
+                f"token ids hold {k} tokens per latent frame, this tokenizer has {self.config.num_registers}"
+            )
         if keep_k is not None and not 1 <= keep_k <= k:
             raise ValueError(f"keep_k={keep_k} must be in 1..{k}")
-        return self.condition_on_codes(self.quantizer.ids_to_codes(token_ids[:, :, :keep_k]))
+        return token_ids[:, :, :keep_k]
+
+    def condition(self, token_ids: Tensor) -> TokenCondition:
+        """What the decoder needs of token ids (b, t, k), k <= K: computed once, used at every step.
+
+        Raises:
+            ValueError: an id is outside the codebook.
+        """
+        return self.condition_on_codes(self.quantizer.ids_to_codes(self.prefix(token_ids)))
 
     def condition_on_codes(self, codes: Tensor) -> TokenCondition:
         x = self.token_in(codes.to(self.token_in.weight.dtype))  # (b, t, k, d)

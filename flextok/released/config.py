@@ -232,9 +232,7 @@ def _node(raw: Any, path: str) -> Any:
         if key not in accepted and key not in ignored:
             raise CheckpointError(f"{path}: argument {_short(key)} of {name} is not supported")
     values = {
-        key: _value(value, accepted[key][0], f"{path}.{key}")
-        for key, value in arguments.items()
-        if key in accepted
+        key: _value(value, accepted[key][0], f"{path}.{key}") for key, value in arguments.items() if key in accepted
     }
     if missing := [key for key, (_, required) in accepted.items() if required and key not in values]:
         raise CheckpointError(f"{path}: {name} needs the argument {missing[0]!r}")
@@ -246,9 +244,7 @@ def _node(raw: Any, path: str) -> Any:
 
 def _check_partial(mapping: Mapping[str, Any], target: Any, path: str) -> None:
     if bool(mapping.get("_partial_", False)) != (target in DEFERRED):
-        raise CheckpointError(
-            f"{path}: _partial_={mapping.get('_partial_', False)!r} does not fit this module type"
-        )
+        raise CheckpointError(f"{path}: _partial_={mapping.get('_partial_', False)!r} does not fit this module type")
 
 
 def _parameters(target: Callable[..., Any]) -> Iterator[tuple[str, tuple[Any, bool]]]:
@@ -283,9 +279,7 @@ def _value(value: Any, hint: Any, path: str) -> Any:
         if len(items) > MAX_MODULES:
             raise CheckpointError(f"{path}: {len(items)} entries are more than {MAX_MODULES}")
         return {key: _value(item, options[1], f"{path}.{key}") for key, item in items.items()}
-    if origin is Callable or (
-        isinstance(hint, type) and (dataclass_like(hint) or issubclass(hint, nn.Module))
-    ):
+    if origin is Callable or (isinstance(hint, type) and (dataclass_like(hint) or issubclass(hint, nn.Module))):
         made = _node(value, path)
         fits = isinstance(made, types.FunctionType) if origin is Callable else isinstance(made, hint)
         if not fits:

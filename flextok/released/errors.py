@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from flextok.models.loading import CheckpointError
 
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be loaded; the text is one sentence for the user."""
+__all__ = ["CheckpointError", "first_line"]
 
 
 def first_line(error: BaseException) -> str:

@@ -133,9 +133,7 @@ class Graph:
         run = GraphRun(self)
         if reuse is not None:
             run.values = {
-                slot: value
-                for slot, value in reuse.values.items()
-                if self._changes[slot] is Changes.WITH_TIME
+                slot: value for slot, value in reuse.values.items() if self._changes[slot] is Changes.WITH_TIME
             }
         run.give(inputs)
         return run

@@ -53,13 +53,9 @@ def download(repo: str, names: tuple[str, ...], revision: str | None = None) -> 
                 f"{repo} does not exist on the Hub, or is private and you are not logged in"
             ) from error
         except LocalEntryNotFoundError as error:  # a kind of EntryNotFoundError, so it comes first
-            raise CheckpointError(
-                f"{repo}{at} cannot be reached (offline) and {name} is not in the cache"
-            ) from error
+            raise CheckpointError(f"{repo}{at} cannot be reached (offline) and {name} is not in the cache") from error
         except EntryNotFoundError as error:
-            raise CheckpointError(
-                f"{repo}{at} holds no {name}, so it is no VideoFlexTok checkpoint"
-            ) from error
+            raise CheckpointError(f"{repo}{at} holds no {name}, so it is no VideoFlexTok checkpoint") from error
         except HFValidationError as error:
             raise CheckpointError(f"{repo!r} is not the name of a repository") from error
         except (HfHubHTTPError, OSError) as error:

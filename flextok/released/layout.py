@@ -113,9 +113,7 @@ class Layout:
         for group in self.groups:
             shape = (len(group.samples), group.length)
             # (samples, heads, rows of a sample, head_dim), views
-            gq, gk, gv = (
-                x[0, :, group.start : group.stop].unflatten(1, shape).transpose(0, 1) for x in (q, k, v)
-            )
+            gq, gk, gv = (x[0, :, group.start : group.stop].unflatten(1, shape).transpose(0, 1) for x in (q, k, v))
             parts = [
                 F.scaled_dot_product_attention(
                     gq[:, :, part.queries],
@@ -151,8 +149,7 @@ class Layout:
             replace(
                 group,
                 segments=tuple(
-                    replace(part, mask=None if part.mask is None else part.mask.to(device))
-                    for part in group.segments
+                    replace(part, mask=None if part.mask is None else part.mask.to(device)) for part in group.segments
                 ),
             )
             for group in self.groups
@@ -255,9 +252,7 @@ def _count_bias(rows: Rows, counts: Rows) -> Tensor | None:
     return torch.tensor(values)
 
 
-def build_layout(
-    lists: Sequence[Tensor], fixed: Sequence[bool], rule: MaskRule, plain: bool = False
-) -> Layout:
+def build_layout(lists: Sequence[Tensor], fixed: Sequence[bool], rule: MaskRule, plain: bool = False) -> Layout:
     """Lay out lists (b, t, *inner, d) of one packed sequence.
 
     Args:
@@ -294,9 +289,7 @@ def build_layout(
         start = groups[-1].stop
 
     places = tuple(_places(index, size, batch, groups).to(device) for index, size in enumerate(sizes))
-    base = torch.empty(
-        1, start, width, device=device, dtype=torch.promote_types(lists[0].dtype, lists[-1].dtype)
-    )
+    base = torch.empty(1, start, width, device=device, dtype=torch.promote_types(lists[0].dtype, lists[-1].dtype))
     layout = Layout(shapes, places, tuple(groups), base, (False,) * len(lists))
     if not any(fixed):
         return layout

@@ -12,12 +12,13 @@ import torch
 
 from flextok.chunking import ChunkPlan
 from flextok.models.layers.transformer import Block
+from flextok.pipelines.pipeline_tokenizer import TokenizerInfo
 from flextok.released.config import ReleasedConfig, parse_config, parse_single_file
 from flextok.released.errors import CheckpointError
 from flextok.released.hub import download, is_repo_id
 from flextok.released.memory import MemoryEstimate, estimate_memory, require_memory
 from flextok.released.model import OneChunkModel
-from flextok.released.pipeline import ReleasedInfo, ReleasedTokenizerPipeline
+from flextok.released.pipeline import ReleasedTokenizerPipeline
 from flextok.released.placement import DeviceMap, fill, fill_and_dispatch, set_dtypes
 from flextok.released.preprocess import DEFAULT_FPS, PreprocessOptions
 from flextok.released.saving import is_own_format, parse_own
@@ -113,9 +114,7 @@ def find_files(source: Path) -> tuple[Path | None, Path]:
         return config, weights
     if config.is_file():
         raise CheckpointError(f"{source.name} has a {CONFIG_NAME} but no {WEIGHTS_NAME}")
-    files = [
-        path for path in sorted(source.glob("*.safetensors")) if "_target_" in read_header(path).metadata
-    ]
+    files = [path for path in sorted(source.glob("*.safetensors")) if "_target_" in read_header(path).metadata]
     if len(files) != 1:
         raise CheckpointError(f"{source.name} holds neither {CONFIG_NAME} nor one single-file checkpoint")
     return None, files[0]
@@ -187,24 +186,31 @@ def default_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def budgets(num_registers: int) -> tuple[int, ...]:
+    """Powers of two up to K, and K: what nested dropout trains on."""
+    return (*(1 << i for i in range((num_registers - 1).bit_length())), num_registers)
+
+
 def make_pipeline(
     checkpoint: Checkpoint, name: str, estimate: MemoryEstimate, reference: bool
 ) -> ReleasedTokenizerPipeline:
     """The pipeline around a model."""
     size, plan, preprocess = checkpoint.config.vae_video_sizes, checkpoint.plan, checkpoint.preprocess
-    info = ReleasedInfo(
+    info = TokenizerInfo(
         id=name,
+        kind="register",
         num_registers=checkpoint.num_registers,
+        token_budgets=budgets(checkpoint.num_registers),
+        num_ids=checkpoint.model.quantizer.num_ids,
         chunk_frames=plan.chunk_frames,
         height=preprocess.size if size is None else size[1] * SPATIAL_RATIO,
         width=preprocess.size if size is None else size[2] * SPATIAL_RATIO,
         temporal_ratio=TEMPORAL_RATIO,
         fps=DEFAULT_FPS if preprocess.fps is None else preprocess.fps,
         parameters=checkpoint.parameters,
-        memory=estimate.total,
         source=name,
         licence=checkpoint.licence,
     )
     return ReleasedTokenizerPipeline(
-        checkpoint.model, info, plan, size, preprocess, checkpoint.config, reference=reference
+        checkpoint.model, info, plan, size, preprocess, checkpoint.config, estimate, reference
     )

@@ -127,9 +127,7 @@ def estimate_memory(
 
     known = list(model.parameters())
     phases = (encode, sample, lambda: model.vidtok.decode(latents))
-    encoding, sampling, decoding = (
-        round(SCRATCH.get(device.type, 1.0) * peak_bytes(phase, known)) for phase in phases
-    )
+    encoding, sampling, decoding = (round(SCRATCH.get(device.type, 1.0) * peak_bytes(phase, known)) for phase in phases)
     return MemoryEstimate(sum(p.numel() * p.element_size() for p in known), encoding, sampling, decoding)
 
 

@@ -54,9 +54,7 @@ class OneChunkModel(nn.Module):
                 f"the sampler reads {config.pipeline.latents_read_key!r}, FSQ writes {config.regularizer.quants_write_key!r}"
             )
         if config.pipeline.out_channels != LATENT_CHANNELS:
-            raise CheckpointError(
-                f"pipeline.out_channels={config.pipeline.out_channels} must be {LATENT_CHANNELS}"
-            )
+            raise CheckpointError(f"pipeline.out_channels={config.pipeline.out_channels} must be {LATENT_CHANNELS}")
         self.config = config
         self.vae = nn.Module()
         with torch.device("meta"):
@@ -79,9 +77,7 @@ class OneChunkModel(nn.Module):
         inputs = {self.config.regularizer.quants_write_key: Changes.NEVER, DROP_FLAG_KEY: Changes.NEVER}
         for node in (self.nested_dropout, self.prefix_masking):
             if node is not None:
-                inputs[node.keep_key if isinstance(node, MaskedNestedDropout) else node.prefix_key] = (
-                    Changes.NEVER
-                )
+                inputs[node.keep_key if isinstance(node, MaskedNestedDropout) else node.prefix_key] = Changes.NEVER
         inputs[sampler.timesteps_read_key] = Changes.WITH_TIME
         inputs[sampler.noised_videos_read_key] = Changes.EVERY_STEP
         return self._compile(self.decoder, inputs, sampler.reconst_write_key)
@@ -232,7 +228,5 @@ class OneChunkModel(nn.Module):
         except (RuntimeError, ValueError, IndexError, TypeError, ArithmeticError) as error:
             raise CheckpointError(f"the config does not fit together: {first_line(error)}") from error
         if velocity.shape != latents.shape:
-            raise CheckpointError(
-                f"the decoder turns latents {tuple(latents.shape)} into {tuple(velocity.shape)}"
-            )
+            raise CheckpointError(f"the decoder turns latents {tuple(latents.shape)} into {tuple(velocity.shape)}")
         return codes.shape[2]

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.utils import BaseOutput
 from torch import Tensor
 
 from flextok.chunking import ChunkPlan
 from flextok.guidance import APGSettings
+from flextok.pipelines.pipeline_output import VideoPipelineOutput
+from flextok.pipelines.pipeline_tokenizer import TokenizerInfo
 from flextok.released.config import ReleasedConfig
 from flextok.released.graph import GraphRun
+from flextok.released.memory import MemoryEstimate
 from flextok.released.model import OneChunkModel
 from flextok.released.preprocess import PreprocessOptions, read_pixels
 from flextok.released.sampler import (
@@ -36,37 +38,10 @@ from flextok.released.saving import save_released
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 
 Generator = torch.Generator | Sequence[torch.Generator]
+EndOfStep = Callable[["ReleasedTokenizerPipeline", int, float, dict[str, Tensor]], dict[str, Tensor]]
 DEFAULT_STEPS = 30
 DEFAULT_GUIDANCE = 20.0
 DEFAULT_APG = APGSettings()
-
-
-@dataclass(frozen=True)
-class ReleasedInfo:
-    """What a user wants to know of a tokenizer.
-
-    `parameters` counts all weights of the file, `memory` is the estimate in bytes for one clip with guidance. Where a
-    checkpoint states no size, `height` and `width` are those its preprocessing would give.
-    """
-
-    id: str
-    num_registers: int
-    chunk_frames: int
-    height: int
-    width: int
-    temporal_ratio: int
-    fps: float
-    parameters: int
-    memory: int
-    source: str
-    licence: str
-
-
-@dataclass
-class ReleasedOutput(BaseOutput):
-    """`frames`: (b, 3, T, H, W), not clamped, mostly in [-1, 1]."""
-
-    frames: Tensor
 
 
 @dataclass(frozen=True)
@@ -124,21 +99,23 @@ class ReleasedTokenizerPipeline:
         preprocess: how `read` makes pixels of a file.
         config: for saving. One without a chunk size is a single file's, which has no chunk wrapper: in reference mode
             a clip of any length is then one chunk, and given frames do not replace tokens.
+        memory: what was estimated before loading.
         reference: run as the reference does, see above.
     """
 
     def __init__(
         self,
         model: OneChunkModel,
-        info: ReleasedInfo,
+        info: TokenizerInfo,
         plan: ChunkPlan,
         latent_size: tuple[int, int, int] | None,
         preprocess: PreprocessOptions,
         config: ReleasedConfig,
+        memory: MemoryEstimate,
         reference: bool = False,
     ) -> None:
         self.model, self.info, self.plan, self.latent_size = model, info, plan, latent_size
-        self.preprocess, self.config = preprocess, config
+        self.preprocess, self.config, self.memory = preprocess, config, memory
         self.scheduler = RectifiedFlowScheduler()
         self.reference, self.whole_clips = reference, reference and config.chunk_size is None
         self.draws = ReferenceDraws()
@@ -183,9 +160,7 @@ class ReleasedTokenizerPipeline:
         return torch.cat(ids, dim=1)
 
     @torch.no_grad()
-    def encode_chunks(
-        self, video: Tensor, generator: torch.Generator | None = None
-    ) -> Iterator[EncodedChunk]:
+    def encode_chunks(self, video: Tensor, generator: torch.Generator | None = None) -> Iterator[EncodedChunk]:
         """Encode chunk after chunk, so that memory does not grow with the clip; arguments as in `tokenize`."""
         video = self._whole_chunks(video)
         b, _, num_frames, height, width = video.shape
@@ -248,8 +223,8 @@ class ReleasedTokenizerPipeline:
         condition_type: ConditionType = "clean",
         latent_size: tuple[int, int, int] | None = None,
         num_frames: int | None = None,
-        callback_on_step_end: Callable[[Any, int, float, dict[str, Tensor]], dict[str, Tensor]] | None = None,
-    ) -> ReleasedOutput:
+        callback_on_step_end: EndOfStep | None = None,
+    ) -> VideoPipelineOutput:
         """Video of token ids (b, t, K).
 
         Args:
@@ -268,13 +243,6 @@ class ReleasedTokenizerPipeline:
         Raises:
             ValueError: an argument is out of range or does not fit the others.
         """
-        on_step: StepCallback | None = None
-        if callback_on_step_end is not None:
-            callback = callback_on_step_end
-
-            def on_step(index: int, time: float, x: Tensor) -> Tensor | None:
-                return callback(self, index, time, {"latents": x}).get("latents")
-
         chunks = self.decode_chunks(
             ids,
             keep_k,
@@ -286,9 +254,14 @@ class ReleasedTokenizerPipeline:
             apg,
             condition_type,
             latent_size,
-            on_step,
+            callback_on_step_end,
         )
-        return ReleasedOutput(frames=torch.cat([chunk.frames for chunk in chunks], dim=2)[:, :, :num_frames])
+        return VideoPipelineOutput(frames=torch.cat([chunk.frames for chunk in chunks], dim=2)[:, :, :num_frames])
+
+    def stream(self, ids: Tensor, keep_k: int | Sequence[int] | None = None, **options: Any) -> Iterator[Tensor]:
+        """The new frames of each chunk as soon as they are decoded; options as in `decode_chunks`."""
+        for chunk in self.decode_chunks(ids, keep_k, **options):
+            yield chunk.frames
 
     @torch.no_grad()
     def decode_chunks(
@@ -303,7 +276,7 @@ class ReleasedTokenizerPipeline:
         apg: APGSettings | None = DEFAULT_APG,
         condition_type: ConditionType = "clean",
         latent_size: tuple[int, int, int] | None = None,
-        on_step: StepCallback | None = None,
+        callback_on_step_end: EndOfStep | None = None,
     ) -> Iterator[DecodedChunk]:
         """Decode chunk after chunk: frames are ready early and memory does not grow; arguments as in `detokenize`."""
         size = self._checked_size(latent_size)
@@ -311,25 +284,18 @@ class ReleasedTokenizerPipeline:
         slices = self._chunk_slices(ids.shape[1])
         self._check_truncation(ids, len(slices))
         batch = ids.shape[0]
-        given = (
-            None if conditioning_frames is None else self._checked_frames(conditioning_frames, batch, size)
-        )
+        given = None if conditioning_frames is None else self._checked_frames(conditioning_frames, batch, size)
         guidance = self._guidance(guidance_scale, apg)
-        options = DecodeOptions(guidance, condition_type, generator, on_step)
+        options = DecodeOptions(guidance, condition_type, generator, self._on_step(callback_on_step_end))
         self.scheduler.set_timesteps(DEFAULT_STEPS if num_inference_steps is None else num_inference_steps)
         shared_noise = (
-            keep is not None
-            and isinstance(keep_k, Sequence)
-            and latents is None
-            and self._one_clip(keep_k, ids)
+            keep is not None and isinstance(keep_k, Sequence) and latents is None and self._one_clip(keep_k, ids)
         )
         run: GraphRun | None = None
         for index, latent_slice in enumerate(slices):
             chunk_ids = ids[:, latent_slice]
             start = latents if index == 0 or not self.plan.overlap else None
-            decoded, run = self._decode_chunk(
-                index, chunk_ids, keep, given, start, size, options, shared_noise, run
-            )
+            decoded, run = self._decode_chunk(index, chunk_ids, keep, given, start, size, options, shared_noise, run)
             yield decoded
             given = decoded.frames[:, :, -self.plan.overlap :] if self.plan.overlap else None
 
@@ -378,9 +344,7 @@ class ReleasedTokenizerPipeline:
         if not self.reference:
             latents = mean
             if not self.model.given_frames_need_tokens:
-                return torch.zeros(
-                    len(mean), mean.shape[2], num_tokens, dtype=torch.long, device=mean.device
-                ), latents
+                return torch.zeros(len(mean), mean.shape[2], num_tokens, dtype=torch.long, device=mean.device), latents
             return self._ids(latents)[:, :, :num_tokens], latents
         ids = None
         if not self.whole_clips:
@@ -392,6 +356,11 @@ class ReleasedTokenizerPipeline:
         """Ids (b, t, n) of latents (b, 16, t, h, w)."""
         return self.model.quantizer.codes_to_ids(self.model.quantizer.quantize(self.model.encode(latents)))
 
+    def _on_step(self, callback: EndOfStep | None) -> StepCallback | None:
+        if callback is None:
+            return None
+        return lambda index, time, x: callback(self, index, time, {"latents": x}).get("latents")
+
     def _start_noise(self, shape: tuple[int, ...], generator: Generator | None, shared: bool) -> Tensor:
         if self.model.config.pipeline.zero_noise:
             return torch.zeros(shape, device=self.device)
@@ -399,9 +368,7 @@ class ReleasedTokenizerPipeline:
         if isinstance(generator, Sequence) and len(generator) != drawn:
             raise ValueError(f"{len(generator)} generators do not fit {drawn} noise tensors")
         parts = [
-            draw_normal(
-                (1, *shape[1:]), generator[i] if isinstance(generator, Sequence) else generator, self.device
-            )
+            draw_normal((1, *shape[1:]), generator[i] if isinstance(generator, Sequence) else generator, self.device)
             for i in range(drawn)
         ]
         return torch.cat(parts).expand(shape[0], -1, -1, -1, -1)
@@ -454,9 +421,7 @@ class ReleasedTokenizerPipeline:
         if self.whole_clips:
             return [slice(0, t)]
         if self.reference and t > plan.chunk_latent:
-            t -= (t - plan.chunk_latent) % (
-                plan.chunk_latent - plan.overlap_latent
-            )  # surplus tokens are dropped
+            t -= (t - plan.chunk_latent) % (plan.chunk_latent - plan.overlap_latent)  # surplus tokens are dropped
         return plan.latent_slices(t)
 
     def _check_truncation(self, ids: Tensor, num_chunks: int) -> None:
@@ -465,9 +430,7 @@ class ReleasedTokenizerPipeline:
 
     def _checked_frames(self, frames: Tensor, batch: int, size: tuple[int, int, int]) -> Tensor:
         if frames.ndim != 5 or frames.shape[1] != 3 or len(frames) not in (1, batch):
-            raise ValueError(
-                f"conditioning_frames must be (b, 3, k, H, W) with b = {batch}, got {tuple(frames.shape)}"
-            )
+            raise ValueError(f"conditioning_frames must be (b, 3, k, H, W) with b = {batch}, got {tuple(frames.shape)}")
         if not self.reference:
             height, width = size[1] * SPATIAL_RATIO, size[2] * SPATIAL_RATIO
             k = frames.shape[2]

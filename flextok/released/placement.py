@@ -32,9 +32,7 @@ def fill(model: OneChunkModel, header: Header, device: torch.device) -> None:
     use_channels_last(model)
 
 
-def fill_and_dispatch(
-    model: OneChunkModel, header: Header, device_map: DeviceMap, main: torch.device
-) -> None:
+def fill_and_dispatch(model: OneChunkModel, header: Header, device_map: DeviceMap, main: torch.device) -> None:
     """Read weights to the devices of a map and let Accelerate move activations (and offloaded weights) between them.
 
     Args:
@@ -63,9 +61,7 @@ def fill_and_dispatch(
         for name, parameter in model.named_parameters()
         if name in on_disk
     }
-    dispatch_model(
-        model, placed, main_device=main, offload_index=index or None, offload_dir=header.path.parent
-    )
+    dispatch_model(model, placed, main_device=main, offload_index=index or None, offload_dir=header.path.parent)
 
 
 def _home(name: str, device_map: Mapping[str, int | str | torch.device]) -> int | str | torch.device:

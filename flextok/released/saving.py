@@ -29,12 +29,8 @@ def is_own_format(config: Any) -> bool:
 def parse_own(config: dict[str, Any]) -> ReleasedConfig:
     """Raises CheckpointError where the file is newer than this code, or as `parse_config`."""
     if config.get("version") != VERSION:
-        raise CheckpointError(
-            f"config: version {config.get('version')!r} of the {FORMAT} format is not supported"
-        )
-    return parse_config(
-        {key: value for key, value in config.items() if key not in ("format", "version", "info")}
-    )
+        raise CheckpointError(f"config: version {config.get('version')!r} of the {FORMAT} format is not supported")
+    return parse_config({key: value for key, value in config.items() if key not in ("format", "version", "info")})
 
 
 def save_released(pipeline: ReleasedTokenizerPipeline, config: ReleasedConfig, folder: str | Path) -> None:

@@ -97,9 +97,7 @@ class VolumeConv(nn.Conv3d):
         if kernel == (1, 1, 1):
             return F.linear(x, self.weight.flatten(1), self.bias)
         x = F.pad(x, (0, 0, 0, 0, 0, 0, kernel[0] - 1 + 1 - stride[0], 0))  # (b, t + front, h, w, c)
-        y = F.conv3d(
-            x.permute(0, 4, 1, 2, 3), self.weight, self.bias, stride, (0, kernel[1] // 2, kernel[2] // 2)
-        )
+        y = F.conv3d(x.permute(0, 4, 1, 2, 3), self.weight, self.bias, stride, (0, kernel[1] // 2, kernel[2] // 2))
         return y.permute(0, 2, 3, 4, 1)
 
 
@@ -140,9 +138,7 @@ class ResidualBlock(nn.Module):
 
 def spatial_block(in_channels: int, out_channels: int) -> ResidualBlock:
     conv1 = SpatialConv(in_channels, out_channels, 3, padding=1)
-    return ResidualBlock(
-        in_channels, out_channels, conv1, SpatialConv(out_channels, out_channels, 3, padding=1)
-    )
+    return ResidualBlock(in_channels, out_channels, conv1, SpatialConv(out_channels, out_channels, 3, padding=1))
 
 
 def temporal_block(channels: int) -> ResidualBlock:
@@ -295,9 +291,7 @@ class Decoder(nn.Module):
         self.up, self.up_temporal = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(widths):
             previous = widths[min(level + 1, len(widths) - 1)]
-            blocks = [
-                spatial_block(previous if j == 0 else width, width) for j in range(size.num_res_blocks + 1)
-            ]
+            blocks = [spatial_block(previous if j == 0 else width, width) for j in range(size.num_res_blocks + 1)]
             resample = SpatialUp(width) if level - 1 in SPATIAL_LEVELS else None
             self.up.append(Level(blocks, "upsample", resample))
             over_time = [temporal_block(width) for _ in blocks]
@@ -330,12 +324,7 @@ class VidTok(nn.Module):
         Raises:
             ValueError: another shape.
         """
-        if (
-            video.ndim != 5
-            or video.shape[1] != 3
-            or video.shape[3] % SPATIAL_RATIO
-            or video.shape[4] % SPATIAL_RATIO
-        ):
+        if video.ndim != 5 or video.shape[1] != 3 or video.shape[3] % SPATIAL_RATIO or video.shape[4] % SPATIAL_RATIO:
             raise ValueError(
                 f"video must be (b, 3, T, H, W) with H and W divisible by {SPATIAL_RATIO}, got {tuple(video.shape)}"
             )

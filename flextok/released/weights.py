@@ -86,9 +86,7 @@ def vae_size(header: Header) -> VAESize:
     """
     first = header.tensors.get(f"{VAE_PREFIX}encoder.conv_in.conv.weight")
     if first is None or not first.shape:
-        raise CheckpointError(
-            f"{header.path.name} holds no VAE weights ({VAE_PREFIX}encoder.conv_in.conv.weight)"
-        )
+        raise CheckpointError(f"{header.path.name} holds no VAE weights ({VAE_PREFIX}encoder.conv_in.conv.weight)")
     prefix = f"{VAE_PREFIX}encoder.down.0.block."
     blocks = {name.removeprefix(prefix).split(".")[0] for name in header.tensors if name.startswith(prefix)}
     channels = first.shape[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -75,12 +76,13 @@ class RectifiedFlowScheduler(SchedulerMixin, ConfigMixin):
         sample: Tensor,
         previous_output: Tensor | None = None,
         return_dict: bool = True,
-    ) -> RectifiedFlowSchedulerOutput | tuple[Tensor]:
+    ) -> Any:
         """One step down from `timestep`, an entry of `timesteps`.
 
         Args:
             model_output: velocity at (sample, timestep).
             previous_output: velocity of the step before; used by "adams", whose first step is Euler's.
+            return_dict: a `RectifiedFlowSchedulerOutput`, or else a tuple of the sample alone.
 
         Raises:
             ValueError: timestep is not one of `timesteps`.

@@ -1,4 +1,4 @@
-"""What every training stage shares: the run's settings. Stages nest this in their own frozen dataclass (CLI by tyro)."""
+"""What every training stage shares: the run's settings. Stages nest it in their own dataclass (CLI by tyro)."""
 
 from __future__ import annotations
 

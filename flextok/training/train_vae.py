@@ -1,4 +1,4 @@
-"""Train the causal video VAE: `accelerate launch --cpu -m flextok.training.train_vae embedded --run.out runs/vae ...`."""
+"""Train the causal video VAE: `accelerate launch --cpu -m flextok.training.train_vae embedded ...`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 import tyro
 from torch import Tensor, nn
 
@@ -116,12 +115,28 @@ class VAEStage:
 PRESETS = {
     "embedded": (
         "The shipped VAE",
-        VAEConfig(RunConfig(Path("runs/vae"), steps=4400, batch_size=8, lr=1.5e-3, warmup_steps=100, cooldown=0.5, evaluate_every=400, save_every=400)),
+        VAEConfig(
+            RunConfig(
+                Path("runs/vae"),
+                steps=1400,
+                batch_size=8,
+                optimizer="muon",
+                lr=1e-3,
+                muon_lr=0.02,
+                warmup_steps=30,
+                cooldown=0.6,
+                ema_decay=0.99,
+                evaluate_every=300,
+                save_every=300,
+            )
+        ),
     ),
     "tiny": (
         "A few seconds, for tests",
         VAEConfig(
-            RunConfig(Path("runs/vae-tiny"), steps=4, batch_size=2, mixed_precision="no", evaluate_every=4, save_every=2),
+            RunConfig(
+                Path("runs/vae-tiny"), steps=4, batch_size=2, mixed_precision="no", evaluate_every=4, save_every=2
+            ),
             encoder_widths=(8, 8),
             decoder_widths=(8, 8),
             encoder_blocks=(1, 1),

@@ -34,8 +34,10 @@ logger = logging.getLogger(__name__)
 class Stage(Protocol):
     """What a stage brings: a module whose forward gives losses, its batches, and a way to look at it."""
 
-    module: nn.Module
-    """forward(step=int, **batch) -> dict of scalar tensors, of which "loss" is minimised."""
+    @property
+    def module(self) -> nn.Module:
+        """forward(step=int, **batch) -> dict of scalar tensors, of which "loss" is minimised."""
+        ...
 
     def batch(self, step: int, rows: slice) -> dict[str, Tensor]:
         """The rows of step's global batch, on the CPU; depends on nothing but (seed, step)."""
@@ -120,7 +122,9 @@ def train(stage: Stage, run: RunConfig, config: object) -> None:
         ema.step(module.parameters())
         progress.step = step + 1
         last = progress.step == run.steps
-        meter.update(progress.step, {k: accelerator.gather(v.detach()).mean().item() for k, v in losses.items()}, factor)
+        meter.update(
+            progress.step, {k: accelerator.gather(v.detach()).mean().item() for k, v in losses.items()}, factor
+        )
         if last or progress.step % run.save_every == 0:
             save_state(accelerator, run.out, progress.step)
         if (last or progress.step % run.evaluate_every == 0) and accelerator.is_main_process:
@@ -132,7 +136,7 @@ def train(stage: Stage, run: RunConfig, config: object) -> None:
 
 
 def make_optimizers(module: nn.Module, run: RunConfig) -> Iterator[torch.optim.Optimizer]:
-    """AdamW for all, or Muon for matrices and AdamW for the rest (embeddings and vectors have no rows to orthogonalise)."""
+    """AdamW for all, or Muon for matrices and AdamW for the rest (vectors have no rows to orthogonalise)."""
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     matrices = [p for name, p in named if run.optimizer == "muon" and p.ndim == 2 and is_hidden_matrix(name)]
     taken = {id(p) for p in matrices}
@@ -175,7 +179,7 @@ def newest_state(out: Path) -> Path | None:
     return states[-1] if states else None
 
 
-class ema_weights:  # noqa: N801 - reads as a statement: `with ema_weights(...)`
+class ema_weights:
     """Puts the EMA weights in place for the time of a `with` block, and the module in eval mode."""
 
     def __init__(self, ema: EMAModel, module: nn.Module) -> None:

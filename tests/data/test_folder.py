@@ -30,9 +30,7 @@ def scene(height: int, width: int, seed: int = 0) -> np.ndarray:
     """A picture (H, W, 3) with detail at several scales."""
     rng = np.random.default_rng(seed)
     layers = [
-        np.asarray(
-            Image.fromarray(rng.integers(0, 256, (n, n, 3), dtype=np.uint8)).resize((width, height)), float
-        )
+        np.asarray(Image.fromarray(rng.integers(0, 256, (n, n, 3), dtype=np.uint8)).resize((width, height)), float)
         for n in (3, 9, 40)
     ]
     return np.rint(np.mean(layers, axis=0)).astype(np.uint8)
@@ -142,9 +140,7 @@ def test_a_folder_without_anything_to_read_is_refused(tmp_path: Path) -> None:
         FolderDataset(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize(
-    "bad", [{"num_frames": 0}, {"size": 0}, {"fps": 0}, {"fps": math.nan}, {"length": 0}]
-)
+@pytest.mark.parametrize("bad", [{"num_frames": 0}, {"size": 0}, {"fps": 0}, {"fps": math.nan}, {"length": 0}])
 def test_bad_arguments_are_named(tree: Path, bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
         FolderDataset(tree, **bad)
@@ -213,9 +209,7 @@ def test_views_are_cut_at_sub_pixel_precision(side: float) -> None:
 
 
 def test_fine_detail_becomes_grey_at_any_zoom() -> None:
-    checks = np.broadcast_to(
-        (np.indices((512, 512)).sum(axis=0) % 2 * 255).astype(np.uint8)[..., None], (512, 512, 3)
-    )
+    checks = np.broadcast_to((np.indices((512, 512)).sum(axis=0) % 2 * 255).astype(np.uint8)[..., None], (512, 512, 3))
     levels = image_levels(np.ascontiguousarray(checks), 64)
     for side in (200.0, 256.0, 300.5, 411.0, 512.0):
         view = _sample(levels, np.array([256.3, 255.7, min(side, 511.0)]), 64)[4:-4, 4:-4]

@@ -28,9 +28,7 @@ def test_every_tensor_of_the_case_is_within_its_tolerance(cases: Path, case: str
 
 
 @pytest.mark.parametrize("case", ["case_a", "case_b"])
-def test_seeds_alone_reproduce_the_recorded_draws(
-    cases: Path, case: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_seeds_alone_reproduce_the_recorded_draws(cases: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parity, "RecordedDraws", lambda _recorded: ReferenceDraws())
     assert not check_case(cases / case).failures
 
@@ -46,9 +44,7 @@ def test_start_noise_is_drawn_as_in_the_reference(cases: Path) -> None:
 def single_file(folder: Path, target: Path) -> None:
     """A Hub folder's inner model as one file with its config in the metadata."""
     config = json.loads((folder / "config.json").read_text())["video_flex_tok"]
-    weights = {
-        key.removeprefix(HUB_PREFIX): value for key, value in load_file(folder / "model.safetensors").items()
-    }
+    weights = {key.removeprefix(HUB_PREFIX): value for key, value in load_file(folder / "model.safetensors").items()}
     save_file(weights, target, metadata={key: str(value) for key, value in config.items()})
 
 

@@ -24,6 +24,19 @@ class ChannelNorm(nn.Module):
         return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), eps=1e-6).permute(0, 3, 1, 2)
 
 
+class Conv3x3(nn.Module):
+    """3x3 convolution inside each frame. The weight is kept as a matrix (out, in * 9), which is how Muon sees it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(channels, channels * 9) * (9 * channels) ** -0.5)
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight.unflatten(1, (-1, 3, 3)).to(memory_format=torch.channels_last)
+        return F.conv2d(x, weight, self.bias, padding=1)
+
+
 class TemporalConv(nn.Module):
     """Causal 1-D convolution over latent frames, kernel 3, zero padding in front, at each pixel alone."""
 
@@ -47,8 +60,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm1, self.norm2, self.norm3 = (ChannelNorm(channels) for _ in range(3))
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv1, self.conv2 = Conv3x3(channels), Conv3x3(channels)
         self.temporal = TemporalConv(channels)
         for last in (self.conv2, self.temporal.proj):  # a residual branch that starts small trains stably at depth
             nn.init.normal_(last.weight, std=1e-3)

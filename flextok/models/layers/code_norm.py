@@ -7,13 +7,15 @@ from torch import Tensor, nn
 
 
 class CodeNorm(nn.Module):
-    """Zero mean and unit variance for each (register, code dimension) over clips and frames; running statistics in eval.
+    """Zero mean and unit variance for each (register, code dimension) over clips and frames (running ones in eval).
 
     Without it FSQ's bounded codes saturate within tens of steps and carry no gradient; with it every register starts
     with its ids about evenly in use.
     """
 
     momentum = 0.02
+    mean: Tensor
+    var: Tensor
 
     def __init__(self, num_registers: int, code_dim: int) -> None:
         super().__init__()

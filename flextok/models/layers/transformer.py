@@ -183,4 +183,4 @@ class TimestepEmbedder(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         """t: (b,) -> (b, d)."""
-        return self.mlp(self.features(t).to(self.mlp[0].weight.dtype))
+        return self.mlp(self.features(t).to(next(self.mlp.parameters()).dtype))

@@ -78,9 +78,7 @@ class PatchEmbedder(Node):
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
         for size, patch in zip(x.shape[1:4], self.patch, strict=True):
             if size % patch:
-                raise ValueError(
-                    f"latents of size {tuple(x.shape[1:4])} are not divisible by patches {self.patch}"
-                )
+                raise ValueError(f"latents of size {tuple(x.shape[1:4])} are not divisible by patches {self.patch}")
         patches = self.patch_proj(patchify(x, self.patch).to(self.patch_proj.weight.dtype))
         return patches, tuple(patches.shape[1:4])
 
@@ -305,9 +303,7 @@ class MaskedPrefixDropout(Node):
 
     TRAINING_ONLY: ClassVar = frozenset({"prefix_len_read_key"})
 
-    def __init__(
-        self, *, read_write_key: str, dim: int, eval_prefix_len_read_key: str = "eval_prefix_len"
-    ) -> None:
+    def __init__(self, *, read_write_key: str, dim: int, eval_prefix_len_read_key: str = "eval_prefix_len") -> None:
         super().__init__()
         self.key, self.prefix_key = read_write_key, eval_prefix_len_read_key
         self.dropout_mask_token = nn.Parameter(torch.zeros(dim))

@@ -17,9 +17,7 @@ from flextok.released.masks import CROSS_FRAME_RULES
 from flextok.released.nodes.base import DtypeOverride, Node, autocast_override, checked_patch, refuse
 from flextok.released.nodes.tokens import unpatchify
 
-MaskMode = Literal[
-    "full", "causal", "time_block_causal", "time_block_causal_last", "flexible_time_block_causal_last"
-]
+MaskMode = Literal["full", "causal", "time_block_causal", "time_block_causal_last", "flexible_time_block_causal_last"]
 
 
 class BlockWiseSequenceInterleavePacker(Node):
@@ -52,9 +50,7 @@ class BlockWiseSequenceInterleavePacker(Node):
         flexible = mask_mode == "flexible_time_block_causal_last"
         if flexible:
             rules = cross_timestep_attention_config or {}
-            if set(rules) != set(CROSS_FRAME_RULES) or any(
-                rules[k] not in v for k, v in CROSS_FRAME_RULES.items()
-            ):
+            if set(rules) != set(CROSS_FRAME_RULES) or any(rules[k] not in v for k, v in CROSS_FRAME_RULES.items()):
                 refuse(
                     self,
                     "cross_timestep_attention_config",
@@ -209,16 +205,12 @@ class FlexTransformer(Node):
         table[:, :, :, 5] += 1
         return (table,)
 
-    def _run(
-        self, x: Tensor, layout: Layout, table: Tensor | None = None, *_packing: Layout
-    ) -> tuple[Tensor]:
+    def _run(self, x: Tensor, layout: Layout, table: Tensor | None = None, *_packing: Layout) -> tuple[Tensor]:
         for output in self._outputs(x, layout, table):
             x = output
         return (x,)
 
-    def _intermediate(
-        self, x: Tensor, layout: Layout, table: Tensor | None = None, *_packing: Layout
-    ) -> tuple[Any]:
+    def _intermediate(self, x: Tensor, layout: Layout, table: Tensor | None = None, *_packing: Layout) -> tuple[Any]:
         last = max(self.intermediate_layers) + 1
         outputs = [output.clone() for output in islice(self._outputs(x, layout, table), last)]
         wanted = [outputs[i] for i in self.intermediate_layers]
@@ -230,9 +222,7 @@ class FlexTransformer(Node):
             if self.packing_key is None:
                 table = table.expand(-1, len(layout.places), -1, -1)
             elif len(layout.places) != self.expansion:
-                raise ValueError(
-                    f"adaLN_expansion={self.expansion} must equal the {len(layout.places)} packed lists"
-                )
+                raise ValueError(f"adaLN_expansion={self.expansion} must equal the {len(layout.places)} packed lists")
             x = x.clone()
         for index, block in enumerate(self.blocks):
             x = block(x, layout.attend, None if table is None else PackedModulation(layout, table[index]))

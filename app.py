@@ -1,0 +1,18 @@
+"""Entry point of the demo and of the Space: `python app.py`."""
+
+from __future__ import annotations
+
+from app.service import VideoService
+from app.ui import build_demo, launch_options
+
+
+def main() -> None:
+    service = VideoService()
+    service.load_in_background()
+    demo = build_demo(service)
+    demo.queue(max_size=32, default_concurrency_limit=1)
+    demo.launch(**launch_options())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Write the demo's example clips: `python -m app.make_examples`. Toybox test clips, so ours to ship."""
+
+from __future__ import annotations
+
+from flextok.data.toybox_caption import caption
+from flextok.data.toybox_render import render
+from flextok.data.toybox_spec import FPS, TEST_SEEDS, sample_spec
+from flextok.data.video_io import write_video
+from flextok.registry import ASSETS
+
+EXAMPLES = {
+    "1-rolls": ("rolls right", 5),
+    "2-bounces": ("bounces", 3),
+    "3-spins": ("spins", 11),
+    "4-circles": ("circles", 2),
+    "5-hit": ("is hit by a ball", 4),
+    "6-camera": ("camera pans left", 9),
+}
+"""File name to (action, offset into the test seeds)."""
+
+
+def main() -> None:
+    folder = ASSETS / "examples"
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["# Example clips", "", "Rendered by `python -m app.make_examples` from Toybox test specs; Apache-2.0.", ""]
+    for name, (action, offset) in EXAMPLES.items():
+        spec = sample_spec(TEST_SEEDS.start + offset, action=action)
+        write_video(render(spec), folder / f"{name}.mp4", FPS)
+        lines.append(f"- `{name}.mp4`: {caption(spec)}")
+    (folder / "README.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

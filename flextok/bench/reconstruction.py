@@ -1,0 +1,150 @@
+"""How well the embedded models reconstruct: `python -m flextok.bench reconstruction` (see README, Measured).
+
+Toybox test clips (seeds never trained on) and real videos given by path (none of them trained on), against the source
+pixels: the VAE alone (the ceiling), registers at every budget, the grid at equal tokens; solvers by steps; ids in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+import tyro
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from flextok.api import load_tokenizer
+from flextok.bench import results
+from flextok.data.datasets import ToyboxDataset
+from flextok.data.pixels import to_float, to_uint8
+from flextok.data.toybox_spec import HELD_OUT_SEEDS, TEST_SEEDS
+from flextok.data.video_io import VideoError, read_video
+from flextok.metrics.reconstruction import psnr, ssim
+from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
+from flextok.schedulers.scheduling_rectified_flow import SOLVERS, RectifiedFlowScheduler
+from flextok.training.sheets import clip_rows
+
+BATCH = 16
+Item = TypeVar("Item")
+SOLVER_STEPS = (1, 2, 4, 8, 16)
+
+
+@dataclass(frozen=True)
+class Options:
+    clips: int = 96
+    """Toybox test clips (and a third as many with held-out combinations)."""
+    videos: tuple[Path, ...] = ()
+    """Real videos; several windows of 17 frames are taken from each."""
+    windows: int = 6
+    """Windows of each video."""
+    sheet: Path | None = None
+    """Write a picture of the first clips at every budget here."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = tyro.cli(Options, args=arguments, prog="python -m flextok.bench reconstruction")
+    register, grid = load_tokenizer("embedded"), load_tokenizer("embedded-grid")
+    sets = {
+        "toybox_test": _toybox(TEST_SEEDS, options.clips),
+        "toybox_held_out_combinations": _toybox(HELD_OUT_SEEDS, options.clips // 3),
+    }
+    real = list(_windows(options, register.info.fps, register.info.height))
+    if real:
+        sets["real"] = torch.cat(real)
+    report: dict[str, object] = {"defaults": {"num_inference_steps": register.config.num_inference_steps,
+                                              "guidance_scale": register.config.guidance_scale}}  # fmt: skip
+    for name, video in sets.items():
+        report[name] = _measure(register, grid, video)
+    report["solvers_toybox_test"] = _solvers(register, sets["toybox_test"][:32])
+    if options.sheet:
+        _write_sheet(register, sets["toybox_test"], options.sheet)
+    path = results.write("reconstruction", report)
+    print(f"written to {path}")
+
+
+def _toybox(seeds: range, count: int) -> Tensor:
+    dataset = ToyboxDataset(seeds)
+    return to_float(np.stack([dataset[i] for i in range(count)]))
+
+
+def _windows(options: Options, fps: float, size: int) -> Iterator[Tensor]:
+    for path in options.videos:
+        for window in range(options.windows):
+            try:
+                read = read_video(path, start_s=2.0 * window, num_frames=17, fps=fps, size=size)
+            except VideoError:
+                break  # past the end
+            if len(read.frames) == 17:
+                yield to_float(read.frames)
+
+
+def _measure(register: VideoTokenizerPipeline, grid: VideoTokenizerPipeline, video: Tensor) -> dict[str, object]:
+    batches = video.split(BATCH)
+    ceiling = torch.cat([register.vae.decode(register.vae.encode(v).mean) for v in _quiet(batches, "vae")])
+    report: dict[str, object] = {"clips": len(video), "vae": _scores(ceiling, video)}
+    ids = torch.cat([register.tokenize(v) for v in batches])
+    report["register"] = {k: _scores(_decode(register, ids, k), video) for k in register.info.token_budgets}
+    report["ids_in_use"] = {"used": len(ids.unique()), "of": register.info.num_ids}
+    coarser = {}
+    for k in grid.info.token_budgets:
+        grid_ids = torch.cat([grid.tokenize(v, k) for v in batches])
+        coarser[k] = _scores(_decode(grid, grid_ids, None), video)
+    report["grid_coarser"] = coarser
+    return report
+
+
+def _decode(pipe: VideoTokenizerPipeline, ids: Tensor, k: int | None, **options: object) -> Tensor:
+    """Decode in batches from fixed noise: clip i gets the same noise at every budget."""
+    generator = torch.Generator().manual_seed(0)
+    noise = pipe.prepare_latents(ids, generator)
+    parts = range(0, len(ids), BATCH)
+    return torch.cat(
+        [
+            pipe.detokenize(ids[i : i + BATCH], k, latents=noise[i : i + BATCH], **options).frames
+            for i in _quiet(parts, f"k={k}")
+        ]
+    )
+
+
+def _scores(video: Tensor, reference: Tensor) -> dict[str, float]:
+    values = psnr(video, reference)
+    return {"psnr": float(values.mean()), "psnr_std": float(values.std()), "ssim": float(ssim(video, reference).mean())}
+
+
+def _solvers(pipe: VideoTokenizerPipeline, video: Tensor) -> dict[str, dict[int, dict[int, float]]]:
+    """PSNR by solver, steps (network calls a clip) and budget: what the default is chosen from."""
+    ids, own = pipe.tokenize(video), pipe.scheduler
+    table: dict[str, dict[int, dict[int, float]]] = {}
+    for solver in SOLVERS:
+        pipe.scheduler = RectifiedFlowScheduler(shift=own.config.shift, solver=solver)
+        table[solver] = {
+            steps: {
+                k: float(psnr(_decode(pipe, ids, k, num_inference_steps=steps), video).mean())
+                for k in (1, 8, pipe.info.num_registers)
+            }
+            for steps in SOLVER_STEPS
+        }
+    pipe.scheduler = own
+    return table
+
+
+def _write_sheet(pipe: VideoTokenizerPipeline, video: Tensor, path: Path) -> None:
+    """Per clip: the source, then every other budget from coarse to fine."""
+    chosen = video[:6]
+    ids = pipe.tokenize(chosen)
+    decoded = {k: _decode(pipe, ids, k) for k in pipe.info.token_budgets[::2]}
+    rows = [clip for i in range(len(chosen)) for clip in (chosen[i], *(d[i] for d in decoded.values()))]
+    Image.fromarray(clip_rows([to_uint8(row) for row in rows])).save(path)
+
+
+def _quiet(items: Sequence[Item], name: str) -> Iterable[Item]:
+    return tqdm(items, desc=name, leave=False, mininterval=2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The README's tables from the committed results: `python -m flextok.bench tables` rewrites them in place.
+
+A table stands between `<!-- table NAME -->` and `<!-- end -->`; a test checks that README and results agree.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from flextok.bench.results import RESULTS
+
+README = RESULTS.parent.parent / "README.md"
+SETS = {
+    "toybox_test": "Toybox test",
+    "toybox_held_out_combinations": "Toybox, held-out combinations",
+    "real": "real videos",
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    if arguments:
+        raise SystemExit("python -m flextok.bench tables takes no arguments")
+    README.write_text(with_tables(README.read_text()))
+
+
+def with_tables(text: str) -> str:
+    """README text with every table made anew from the result files."""
+    for name, make in TABLES.items():
+        pattern = re.compile(rf"<!-- table {name} -->\n.*?<!-- end -->", re.DOTALL)
+        if (old := pattern.search(text)) is not None:
+            text = text.replace(old[0], f"<!-- table {name} -->\n{make()}\n<!-- end -->")
+    return text
+
+
+def _read(name: str) -> dict[str, Any]:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def reconstruction_table() -> str:
+    """PSNR by budget; the grid at the same number of tokens, by coarser cells."""
+    report = _read("reconstruction")
+    rows = ["| clips | model | " + " | ".join(f"k = {k}" for k in _budgets(report)) + " | VAE alone |"]
+    rows.append("|---|---|" + "---|" * (len(_budgets(report)) + 1))
+    for key, label in SETS.items():
+        if key not in report:
+            continue
+        part = report[key]
+        vae = f"{part['vae']['psnr']:.1f}"
+        for model, name in (("register", "registers"), ("grid_coarser", "3D grid")):
+            cells = [f"{part[model][k]['psnr']:.1f}" if k in part[model] else "" for k in _budgets(report)]
+            rows.append(f"| {label} ({part['clips']}) | {name} | " + " | ".join(cells) + f" | {vae} |")
+    return "\n".join(rows)
+
+
+def solver_table() -> str:
+    """PSNR of the register tokenizer by solver and number of network calls."""
+    table = _read("reconstruction")["solvers_toybox_test"]
+    budgets = list(next(iter(next(iter(table.values())).values())))
+    rows = ["| solver | steps | " + " | ".join(f"k = {k}" for k in budgets) + " |", "|---|---|" + "---|" * len(budgets)]
+    for solver, by_steps in table.items():
+        for steps, values in by_steps.items():
+            rows.append(f"| {solver} | {steps} | " + " | ".join(f"{values[k]:.2f}" for k in budgets) + " |")
+    return "\n".join(rows)
+
+
+def _budgets(report: dict[str, Any]) -> list[str]:
+    return list(report["toybox_test"]["register"])
+
+
+TABLES: dict[str, Callable[[], str]] = {"reconstruction": reconstruction_table, "solvers": solver_table}
+
+
+if __name__ == "__main__":
+    main()

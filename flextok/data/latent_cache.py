@@ -1,0 +1,82 @@
+"""Latents of clip banks, encoded once when the VAE is frozen: `python -m flextok.data.latent_cache --vae ...`.
+
+Each clip is stored twice, as it is and mirrored: twice the variety for the price of one encoder pass.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+from tqdm import tqdm
+
+from flextok.data.datasets import ClipBank
+from flextok.data.pixels import to_float
+
+
+@dataclass(frozen=True)
+class CacheConfig:
+    vae: Path
+    """Folder of the VAE's weights."""
+    bank: Path
+    out: Path
+    batch_size: int = 16
+    limit: int | None = None
+    """Encode the first so many clips only."""
+
+
+class LatentCache:
+    """float16 (2 N, c, t, h, w) on disk: posterior means; item i + N is the mirrored clip i."""
+
+    def __init__(self, folder: str | Path) -> None:
+        folder = Path(folder)
+        if not (folder / "cache.json").exists():
+            raise ValueError(
+                f"{folder} holds no finished latent cache; make one with python -m flextok.data.latent_cache"
+            )
+        self.about = json.loads((folder / "cache.json").read_text())
+        self.latents = np.load(folder / "latents.npy", mmap_mode="r")
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return torch.from_numpy(np.asarray(self.latents[index], dtype=np.float32))
+
+
+@torch.no_grad()
+def fill_cache(config: CacheConfig) -> None:
+    """Encode a bank; the note that makes a cache readable is written last."""
+    from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
+
+    vae = AutoencoderCausalVideo.from_pretrained(config.vae).to(memory_format=torch.channels_last).eval()
+    bank = ClipBank(config.bank)
+    total = min(len(bank), config.limit or len(bank))
+    config.out.mkdir(parents=True, exist_ok=True)
+    array = None
+    for start in tqdm(range(0, total, config.batch_size), desc=str(config.out), mininterval=5):
+        indices = range(start, min(start + config.batch_size, total))
+        video = to_float(np.stack([bank[i] for i in indices]))
+        with torch.autocast("cpu", torch.bfloat16):
+            latents = vae.encode(torch.cat([video, video.flip(-1)])).mean.half().numpy()
+        if array is None:
+            shape = (2 * total, *latents.shape[1:])
+            array = np.lib.format.open_memmap(config.out / "latents.npy", mode="w+", dtype=np.float16, shape=shape)
+        array[start : start + len(indices)] = latents[: len(indices)]
+        array[total + start : total + start + len(indices)] = latents[len(indices) :]
+    if array is None:
+        raise ValueError(f"{config.bank} holds no clips")
+    array.flush()
+    temporary = config.out / "cache.tmp"
+    temporary.write_text(json.dumps({"vae": str(config.vae), "bank": str(config.bank), "clips": total}))
+    os.replace(temporary, config.out / "cache.json")
+
+
+if __name__ == "__main__":
+    fill_cache(tyro.cli(CacheConfig))

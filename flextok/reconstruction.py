@@ -1,0 +1,153 @@
+"""Reconstruct a clip at several token budgets, coarsest first: what the command line, the app and the benches share."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from flextok.data.pixels import to_float
+from flextok.data.video_io import pad_to_chunks, read_video
+from flextok.metrics.reconstruction import psnr, ssim
+from flextok.pipelines.pipeline_tokenizer import TokenizerInfo, VideoTokenizerPipeline
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip as models take it: `video` (1, 3, T, H, W), T = 17 + 16 n; its first `num_real` frames are real."""
+
+    video: Tensor
+    num_real: int
+    fps: float
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """One decoded clip and what it cost. `frames` (1, 3, T, H, W) may be shorter than the source (a grid's)."""
+
+    label: str
+    keep_k: int
+    frames: Tensor
+    num_tokens: int
+    num_bytes: int
+    psnr_db: float
+    ssim: float
+    seconds: float
+
+
+def load_clip(
+    path: str | Path,
+    info: TokenizerInfo,
+    start_s: float = 0.0,
+    max_chunks: int = 1,
+    fps: float | None = None,
+    crop: tuple[float, float, float, float] | None = None,
+) -> Clip:
+    """Read a video (or an image) for a tokenizer: its frame rate and size, padded to whole chunks.
+
+    Args:
+        max_chunks: 1 is 17 frames, 5 are 81; a longer video is cut there, a shorter one repeats its last frame.
+        fps: None takes the tokenizer's own.
+        crop: (left, top, width, height) as fractions of the picture; the rest is scaled and cropped to a square.
+
+    Raises:
+        VideoError: one sentence for whatever is wrong with the file.
+    """
+    if max_chunks < 1:
+        raise ValueError(f"max_chunks={max_chunks} must be at least 1")
+    fps = fps or info.fps
+    most = info.chunk_frames + (info.chunk_frames - 1) * (max_chunks - 1)
+    read = read_video(path, start_s=start_s, num_frames=most, fps=fps, size=info.height, crop=crop)
+    frames, num_real = pad_to_chunks(read.frames, info.chunk_frames, 1)
+    return Clip(to_float(frames), num_real, fps)
+
+
+def sweep(
+    pipe: VideoTokenizerPipeline,
+    clip: Clip,
+    budgets: Sequence[int],
+    num_inference_steps: int | None = None,
+    guidance_scale: float | None = None,
+    seed: int = 0,
+) -> Iterator[Reconstruction]:
+    """Reconstruct `clip` at each budget, in ascending order, all from the same noise so that only the tokens differ.
+
+    Raises:
+        ValueError: a budget the tokenizer does not have.
+    """
+    ids = None
+    for k in sorted(set(budgets)):
+        started = time.perf_counter()
+        if pipe.info.kind == "grid":
+            ids = pipe.tokenize(clip.video, k)  # another grid, other tokens
+        elif ids is None:
+            ids = pipe.tokenize(clip.video)
+        generator = torch.Generator().manual_seed(seed)
+        frames = pipe.detokenize(
+            ids,
+            None if pipe.info.kind == "grid" else k,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            generator=generator,
+        ).frames
+        yield measure(pipe, clip, frames, k, f"k = {k}", ids.shape[1] * k, time.perf_counter() - started)
+
+
+def grid_at_equal_tokens(
+    grid: VideoTokenizerPipeline,
+    clip: Clip,
+    keep_k: int,
+    option: Literal["coarser", "fewer frames"],
+    num_inference_steps: int | None = None,
+    seed: int = 0,
+) -> Reconstruction | None:
+    """What a 3D grid can do with the keep_k * t tokens that registers get: a coarser grid, or only the first frames.
+
+    Returns:
+        None where "fewer frames" leaves not even one latent frame.
+    """
+    started = time.perf_counter()
+    info = grid.info
+    if option == "coarser":
+        k = max(size for size in info.token_budgets if size <= keep_k)
+        ids = grid.tokenize(clip.video, k)
+        label = f"grid {math.isqrt(k)}x{math.isqrt(k)}"
+    else:
+        k = info.num_registers
+        ids = grid.tokenize(clip.video)
+        affordable = keep_k * ids.shape[1] // k
+        if affordable < 1:
+            return None
+        ids = ids[:, :affordable]
+        chunk = 1 + (info.chunk_frames - 1) // info.temporal_ratio
+        if affordable > chunk:  # whole chunks only: a part of a later one cannot be decoded by itself
+            ids = ids[:, : chunk + (affordable - chunk) // (chunk - 1) * (chunk - 1)]
+        label = "grid, fewer frames"
+    generator = torch.Generator().manual_seed(seed)
+    frames = grid.detokenize(ids, num_inference_steps=num_inference_steps, generator=generator).frames
+    return measure(grid, clip, frames, k, label, ids.shape[1] * k, time.perf_counter() - started)
+
+
+def measure(
+    pipe: VideoTokenizerPipeline, clip: Clip, frames: Tensor, k: int, label: str, num_tokens: int, seconds: float
+) -> Reconstruction:
+    """Compare decoded frames with the real frames of the clip that they cover."""
+    length = min(frames.shape[2], clip.num_real)
+    shown, reference = frames[:, :, :length].cpu(), clip.video[:, :, :length]
+    bits = math.ceil(math.log2(pipe.info.num_ids))
+    return Reconstruction(
+        label=label,
+        keep_k=k,
+        frames=frames[:, :, : clip.num_real].cpu(),
+        num_tokens=num_tokens,
+        num_bytes=math.ceil(num_tokens * bits / 8),
+        psnr_db=float(psnr(shown, reference)[0]),
+        ssim=float(ssim(shown, reference)[0]),
+        seconds=seconds,
+    )

@@ -1,0 +1,209 @@
+"""Train a tokenizer on cached latents: `accelerate launch --cpu -m flextok.training.train_tokenizer register ...`.
+
+`register` and `grid` are trained alike: the same objective, data, steps and decoder. Two phases, as in the paper: all
+parts with a time-causal decoder; then (`--finetune`) the decoder alone, with full attention and the clean first latent
+frame given half of the time.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor, nn
+
+from flextok.data.datasets import ToyboxDataset
+from flextok.data.latent_cache import LatentCache
+from flextok.data.pixels import to_float, to_uint8
+from flextok.data.toybox_spec import VALIDATION_SEEDS
+from flextok.metrics.reconstruction import psnr
+from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
+from flextok.models.grid_tokenizer import GridTokenizer
+from flextok.models.register_tokenizer import RegisterTokenizer
+from flextok.pipelines.sampling import sample_latents
+from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
+from flextok.training.configs import RunConfig
+from flextok.training.losses import metric_error, pixel_metric
+from flextok.training.sheets import clip_rows
+from flextok.training.trainer import step_rng, train
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    run: RunConfig
+    kind: Literal["register", "grid"] = "register"
+    vae: Path = Path("runs/vae/weights")
+    caches: tuple[Path, ...] = ()
+    """Latent caches (python -m flextok.data.latent_cache)."""
+    cache_weights: tuple[float, ...] = ()
+    finetune: bool = False
+    """Second phase: frozen tokens, full attention in the decoder, first frame given half of the time."""
+    num_registers: int = 64
+    levels: tuple[int, ...] = (8, 5, 5, 5)
+    dim: int = 192
+    encoder_depth: int = 4
+    decoder_depth: int = 6
+    head_dim: int = 64
+    regression_steps: int = 1000
+    """The first steps train at sigma 1 alone: a regression from the tokens, so that they carry the clip early."""
+    regression_share: float = 0.35
+    """Share of clips at sigma 1 afterwards."""
+    sigma_location: float = 0.6
+    """Other clips draw logit(sigma) from a normal with this mean and deviation 1."""
+    drop_condition: float = 0.1
+    """Share of steps without any token, for guidance."""
+    short_clips: float = 0.1
+    """Share of steps on fewer latent frames, so that short clips and images can be decoded."""
+    num_validation: int = 16
+
+
+class TokenizerObjective(nn.Module):
+    """Rectified flow on a random prefix: predict the clean latents from their noisy form and the kept tokens."""
+
+    def __init__(self, model: RegisterTokenizer | GridTokenizer, metric: Tensor, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.metric: Tensor
+        self.model, self.config = model, config
+        self.register_buffer("metric", metric, persistent=False)
+        if isinstance(model, GridTokenizer):
+            self.budgets: tuple[int, ...] = model.grid_sizes
+            frozen = [model.embed, model.blocks, model.head]
+        else:
+            self.budgets = model.token_budgets
+            frozen = [model.encoder]
+        if config.finetune:
+            for part in frozen:
+                part.requires_grad_(False)
+
+    def forward(self, step: int, latents: Tensor, noise: Tensor, sigma: Tensor) -> dict[str, Tensor]:
+        rng, c = step_rng(self.config.run.seed, step, 1), self.config
+        t = int(rng.integers(1, latents.shape[2])) if rng.random() < c.short_clips else latents.shape[2]
+        latents, noise = latents[:, :, :t], noise[:, :, :t]
+        given = int(c.finetune and t > 1 and rng.random() < 0.5)
+        warm = step < c.regression_steps and not c.finetune
+        if not warm and rng.random() < c.drop_condition:
+            condition = self.model.unconditional()
+        else:
+            condition = self.model.condition_on_codes(self._codes(latents, int(rng.choice(self.budgets))))
+        level = sigma.reshape(-1, 1, 1, 1, 1)
+        noisy = (1 - level) * latents + level * noise
+        if given:
+            noisy = torch.cat([latents[:, :, :given], noisy[:, :, given:]], dim=2)
+        clean = self.model.decoder.predict(noisy, sigma, condition, given)
+        error = metric_error((clean - latents)[:, :, given:], self.metric)  # (b,)
+        at_one = (sigma == 1).float()
+        return {"loss": error.mean(), "loss_at_one": (error.detach() * at_one).sum() / at_one.sum().clamp(min=1)}
+
+    def _codes(self, latents: Tensor, budget: int) -> Tensor:
+        if not self.config.finetune:
+            return self.model.quantized_codes(latents, budget)
+        with torch.no_grad():
+            self.model.code_norm.eval()
+            return self.model.quantized_codes(latents, budget)
+
+
+class TokenizerStage:
+    def __init__(self, config: TokenizerConfig) -> None:
+        self.config = config
+        self.vae = AutoencoderCausalVideo.from_pretrained(config.vae).to(memory_format=torch.channels_last).eval()
+        self.caches = [LatentCache(folder) for folder in config.caches]
+        weights = np.asarray(config.cache_weights or [1.0] * len(self.caches))
+        self.probabilities = weights / weights.sum()
+        toybox = ToyboxDataset(VALIDATION_SEEDS)
+        self.video = to_float(np.stack([toybox[i] for i in range(config.num_validation)]))
+        with torch.no_grad():
+            self.latents = self.vae.encode(self.video).mean
+        self.model = self._make_model()
+        self.module = TokenizerObjective(self.model, pixel_metric(self.vae, self.latents[:8]), config)
+
+    def _make_model(self) -> RegisterTokenizer | GridTokenizer:
+        c = self.config
+        cls = RegisterTokenizer if c.kind == "register" else GridTokenizer
+        attention = "full" if c.finetune else "time_causal"
+        if c.run.init_from is not None:
+            return cls.from_pretrained(c.run.init_from, decoder_attention=attention)
+        torch.manual_seed(c.run.seed)
+        shape = tuple(self.latents.shape[2:])
+        sizes = {"levels": c.levels, "dim": c.dim, "encoder_depth": c.encoder_depth, "decoder_depth": c.decoder_depth}
+        if c.kind == "register":
+            sizes["num_registers"] = c.num_registers
+        return cls(latent_size=shape, head_dim=c.head_dim, decoder_attention=attention, **sizes)
+
+    def batch(self, step: int, rows: slice) -> dict[str, Tensor]:
+        c = self.config
+        rng = step_rng(c.run.seed, step)
+        size = c.run.batch_size
+        sources = rng.choice(len(self.caches), size=size, p=self.probabilities)
+        latents = torch.stack([self.caches[s][int(rng.integers(len(self.caches[s])))] for s in sources])
+        sigma = torch.from_numpy(rng.normal(c.sigma_location, 1.0, size)).float().sigmoid()
+        share = 1.0 if step < c.regression_steps and not c.finetune else c.regression_share
+        sigma[torch.from_numpy(rng.random(size) < share)] = 1.0
+        noise = torch.from_numpy(rng.standard_normal(latents.shape, dtype=np.float32))
+        return {"latents": latents[rows], "noise": noise[rows], "sigma": sigma[rows]}
+
+    def evaluate(self) -> tuple[dict[str, float], np.ndarray | None]:
+        """PSNR per budget for one step (the mean of what the tokens allow) and for eight, against the source clips."""
+        scheduler = RectifiedFlowScheduler()
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(self.latents.shape, generator=generator)
+        metrics, rows, used = {}, [self.video[i] for i in range(4)], set()
+        for budget in self.module.budgets:
+            codes = self.model.quantized_codes(self.latents, budget)
+            used |= set(self.model.quantizer.codes_to_ids(codes).flatten().tolist())
+            condition = self.model.condition_on_codes(codes)
+            for steps in (1, 8):
+                scheduler.set_timesteps(steps)
+                video = self.vae.decode(sample_latents(self.model, scheduler, condition, noise))
+                metrics[f"psnr_k{codes.shape[2]}_s{steps}"] = float(psnr(video, self.video).mean())
+                rows += [video[i] for i in range(4)] if steps > 1 else []
+        metrics["ids_in_use"] = float(len(used))
+        clips = [to_uint8(rows[i]) for i in range(len(rows))]
+        by_clip = [clips[row * 4 + column] for column in range(4) for row in range(len(clips) // 4)]
+        return metrics, clip_rows(by_clip)
+
+    def save(self, folder: Path) -> None:
+        self.model.save_pretrained(folder)
+
+
+def _run(name: str, **changes: object) -> RunConfig:
+    return RunConfig(Path(f"runs/{name}"), **{"batch_size": 24, "optimizer": "muon", "steps": 4000, **changes})  # type: ignore[arg-type]
+
+
+def _tiny(kind: Literal["register", "grid"]) -> TokenizerConfig:
+    run = RunConfig(
+        Path(f"runs/{kind}-tiny"), steps=4, batch_size=4, mixed_precision="no", evaluate_every=4, save_every=2
+    )
+    return TokenizerConfig(
+        run,
+        kind,
+        num_registers=4,
+        dim=32,
+        encoder_depth=1,
+        decoder_depth=1,
+        head_dim=16,
+        num_validation=8,
+        regression_steps=2,
+    )
+
+
+PRESETS = {
+    "register": ("The shipped register tokenizer", TokenizerConfig(_run("register"), "register")),
+    "grid": ("The shipped 3D-grid tokenizer", TokenizerConfig(_run("grid"), "grid")),
+    "register-tiny": ("A few seconds, for tests", _tiny("register")),
+    "grid-tiny": ("A few seconds, for tests", _tiny("grid")),
+}
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    config = tyro.extras.overridable_config_cli(PRESETS)
+    train(TokenizerStage(config), config.run, config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""The real app on a free port, shared by the API and the browser tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from app.service import VideoService
+from app.ui import build_demo, launch_options
+
+
+@pytest.fixture(scope="session")
+def page() -> Iterator[str]:
+    """Address of the running app."""
+    demo = build_demo(VideoService())
+    demo.queue(max_size=32, default_concurrency_limit=1)
+    _, address, _ = demo.launch(**launch_options(), prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    yield address
+    demo.close()

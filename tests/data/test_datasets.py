@@ -1,0 +1,55 @@
+"""Datasets: a mixture draws by weight and by index alone; a bank resumes; latents are cached mirrored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flextok.data.datasets import ClipBank, MixtureDataset, ToyboxDataset, fill_bank
+
+
+def test_mixture_follows_weights_and_index() -> None:
+    class Constant:
+        def __init__(self, value: int) -> None:
+            self.value = value
+
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, index: int) -> np.ndarray:
+            return np.full((1, 1, 1, 3), self.value + index, np.uint8)
+
+    mixture = MixtureDataset([Constant(0), Constant(100)], [3, 1], length=400, seed=5)
+    values = [int(mixture[i].flat[0]) for i in range(400)]
+    assert values == [int(mixture[i].flat[0]) for i in range(400)]
+    assert 0.68 < np.mean([v < 50 for v in values]) < 0.82
+    with pytest.raises(IndexError):
+        mixture[400]
+    with pytest.raises(ValueError, match="weights"):
+        MixtureDataset([Constant(0)], [-1.0], 3)
+
+
+def test_bank_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    dataset = ToyboxDataset(range(0, 4), size=16)
+
+    class Breaks:
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, index: int) -> np.ndarray:
+            if index == 2:
+                raise KeyboardInterrupt
+            return dataset[index]
+
+    with pytest.raises(KeyboardInterrupt):
+        fill_bank(Breaks(), tmp_path, 4, {"source": "test"})
+    fill_bank(dataset, tmp_path, 4, {"source": "test"})
+    bank = ClipBank(tmp_path)
+    assert len(bank) == 4
+    assert all(np.array_equal(bank[i], dataset[i]) for i in range(4))
+    with pytest.raises(ValueError, match="another bank"):
+        fill_bank(dataset, tmp_path, 4, {"source": "other"})
+    with pytest.raises(ValueError, match="no clip bank"):
+        ClipBank(tmp_path / "nothing")

@@ -1,0 +1,126 @@
+"""The weights that ship: what the README and the app promise of them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import flextok
+from flextok.data import ToyboxDataset, probe_video, read_video, to_float
+from flextok.data.toybox_spec import TEST_SEEDS
+from flextok.metrics.reconstruction import psnr
+from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
+from flextok.reconstruction import Clip, grid_at_equal_tokens, load_clip, sweep
+
+
+@pytest.fixture(scope="module")
+def register() -> VideoTokenizerPipeline:
+    return flextok.load_tokenizer("embedded")
+
+
+@pytest.fixture(scope="module")
+def grid() -> VideoTokenizerPipeline:
+    return flextok.load_tokenizer("embedded-grid")
+
+
+@pytest.fixture(scope="module")
+def video() -> torch.Tensor:
+    toybox = ToyboxDataset(TEST_SEEDS)
+    return to_float(np.stack([toybox[i] for i in range(8)]))
+
+
+def test_info(register: VideoTokenizerPipeline, grid: VideoTokenizerPipeline) -> None:
+    info = register.info
+    assert (info.num_registers, info.chunk_frames, info.height, info.width) == (64, 17, 64, 64)
+    assert (info.temporal_ratio, info.fps, info.licence, info.kind) == (4, 8.0, "Apache-2.0", "register")
+    assert grid.info.token_budgets == (1, 4, 16, 64)
+    for entry in flextok.list_models()[:2]:
+        loaded = register if entry.id == "embedded" else grid
+        assert loaded.info.parameters == pytest.approx(entry.parameters_m * 1e6, rel=0.01)
+
+
+def test_more_tokens_give_a_nearer_video(register: VideoTokenizerPipeline, video: torch.Tensor) -> None:
+    """Fails if tokens are ignored (flat in k) or if a longer prefix does harm."""
+    ids = register.tokenize(video)
+    noise = register.prepare_latents(ids, torch.Generator().manual_seed(0))
+    values = [float(psnr(register.detokenize(ids, k, latents=noise).frames, video).mean()) for k in (1, 4, 16, 64)]
+    assert all(after > before - 0.4 for before, after in itertools.pairwise(values)), values
+    assert values[-1] > values[0] + 2, values
+    shuffled = float(psnr(register.detokenize(ids.roll(1, 0), latents=noise).frames, video).mean())
+    assert values[-1] > shuffled + 5
+
+
+def test_later_frames_never_change_earlier_tokens(register: VideoTokenizerPipeline, video: torch.Tensor) -> None:
+    ids = register.tokenize(video[:2])
+    for latent in (1, 3):
+        other = video[:2].clone()
+        other[:, :, 1 + 4 * (latent - 1) :] *= -1
+        changed = register.tokenize(other)
+        assert torch.equal(ids[:, :latent], changed[:, :latent])
+        assert not torch.equal(ids[:, latent:], changed[:, latent:])
+
+
+def test_grid_at_equal_tokens(grid: VideoTokenizerPipeline, video: torch.Tensor) -> None:
+    clip = Clip(video[:1], 17, 8.0)
+    coarse = grid_at_equal_tokens(grid, clip, 20, "coarser", 2)
+    assert coarse is not None
+    assert (coarse.keep_k, coarse.num_tokens, coarse.frames.shape[2]) == (16, 80, 17)
+    few = grid_at_equal_tokens(grid, clip, 32, "fewer frames", 2)
+    assert few is not None
+    assert (few.num_tokens, few.frames.shape[2]) == (128, 5)
+    assert grid_at_equal_tokens(grid, clip, 8, "fewer frames", 2) is None
+
+
+def test_bytes_are_counted_in_bits_of_an_id(register: VideoTokenizerPipeline, video: torch.Tensor) -> None:
+    results = list(sweep(register, Clip(video[:1], 17, 8.0), (8, 1), 1))
+    assert [(r.keep_k, r.num_tokens, r.num_bytes) for r in results] == [(1, 5, 7), (8, 40, 50)]
+
+
+@pytest.fixture(scope="module")
+def world_mp4() -> Path:
+    import gradio
+
+    path = Path(gradio.__file__).parent / "media_assets" / "videos" / "world.mp4"
+    assert path.exists()
+    return path
+
+
+def test_command_line_reconstructs_a_real_video(world_mp4: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flextok", "reconstruct", str(world_mp4), "--k", "1", "64", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "metrics.json").read_text())
+    assert [row["keep_k"] for row in report["budgets"]] == [1, 64]
+    assert report["budgets"][1]["psnr_db"] > report["budgets"][0]["psnr_db"]
+    assert len(read_video(tmp_path / "k064.mp4").frames) == 17
+    assert probe_video(tmp_path / "side_by_side.mp4").width > 3 * 190
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["reconstruct", "nothing.mp4"], ["reconstruct", __file__], ["reconstruct", "x.mp4", "--model", "nobody/nothing"]],
+)
+def test_command_line_says_one_sentence_when_something_is_wrong(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flextok", *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_short_and_long_files_lose_nothing(register: VideoTokenizerPipeline, world_mp4: Path) -> None:
+    long = load_clip(world_mp4, register.info, max_chunks=3)
+    assert (long.video.shape[2], long.num_real) == (49, 49)
+    tail = load_clip(world_mp4, register.info, start_s=29.5, max_chunks=1)
+    assert tail.video.shape[2] == 17
+    assert tail.num_real < 17
+    assert torch.equal(tail.video[:, :, tail.num_real - 1], tail.video[:, :, -1])

@@ -1,0 +1,127 @@
+"""Training stages at tiny size: they learn, resume to the exact step, and train alike in one or two processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from flextok.data.datasets import ToyboxDataset, fill_bank
+from flextok.data.latent_cache import CacheConfig, LatentCache, fill_cache
+from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
+from flextok.models.grid_tokenizer import GridTokenizer
+from flextok.models.loading import load_strict
+from flextok.models.register_tokenizer import RegisterTokenizer
+from flextok.training.losses import metric_error, pixel_metric
+
+NUM_CLIPS = 6
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bank of Toybox clips, an untrained tiny VAE and the latents it gives."""
+    folder = tmp_path_factory.mktemp("world")
+    fill_bank(ToyboxDataset(range(NUM_CLIPS)), folder / "bank", NUM_CLIPS, {"source": "test"})
+    torch.manual_seed(0)
+    AutoencoderCausalVideo(16, (8, 8), (8, 8), (1, 1), (1, 1)).save_pretrained(folder / "vae")
+    fill_cache(CacheConfig(folder / "vae", folder / "bank", folder / "cache", batch_size=4))
+    return folder
+
+
+def launch(stage: str, preset: str, out: Path, *options: str, processes: int = 1) -> list[dict[str, float]]:
+    """Run a stage as a user does; the rows of its metrics.jsonl."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes)]
+    command += ["-m", f"flextok.training.{stage}", preset, "--run.out", str(out), "--run.log-every", "1", *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(rows: list[dict[str, float]]) -> dict[int, float]:
+    return {int(row["step"]): row["loss"] for row in rows if "loss" in row}
+
+
+def tokenizer_options(world: Path) -> tuple[str, ...]:
+    return ("--vae", str(world / "vae"), "--caches", str(world / "cache"))
+
+
+@pytest.mark.slow
+def test_vae_stage_writes_what_later_stages_need(world: Path, tmp_path: Path) -> None:
+    rows = launch("train_vae", "tiny", tmp_path / "run", "--banks", str(world / "bank"))
+    assert set(losses(rows)) == {1, 2, 3, 4}
+    assert any("val_psnr" in row for row in rows)
+    assert list((tmp_path / "run").glob("samples-*.png"))
+    vae = load_strict(AutoencoderCausalVideo, tmp_path / "run/weights")
+    assert len(vae.config.latents_std) == 16
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "cls"), [("register", RegisterTokenizer), ("grid", GridTokenizer)])
+def test_a_resumed_run_is_the_run_that_never_stopped(kind: str, cls: type, world: Path, tmp_path: Path) -> None:
+    options = tokenizer_options(world)
+    whole = losses(launch("train_tokenizer", f"{kind}-tiny", tmp_path / "whole", *options))
+    # Stop after step 2, where a state is saved, as a killed session would; steps only ends the run, so it can differ.
+    launch(
+        "train_tokenizer", f"{kind}-tiny", tmp_path / "parts", *options, "--run.steps", "2", "--run.cooldown", "0.01"
+    )
+    parts = losses(launch("train_tokenizer", f"{kind}-tiny", tmp_path / "parts", *options))
+    assert parts == whole
+    loaded = load_strict(cls, tmp_path / "whole/weights")
+    assert loaded.config.decoder_attention == "time_causal"
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_curve(world: Path, tmp_path: Path) -> None:
+    """The global batch, its noise and its budget are the same clips and numbers however many processes share them."""
+    options = tokenizer_options(world)
+    one = losses(launch("train_tokenizer", "grid-tiny", tmp_path / "one", *options))
+    two = losses(launch("train_tokenizer", "grid-tiny", tmp_path / "two", *options, processes=2))
+    assert one.keys() == two.keys()
+    # Not equal: each process normalises codes over its own half of the batch.
+    for step, loss in one.items():
+        assert two[step] == pytest.approx(loss, rel=0.05)
+
+
+@pytest.mark.slow
+def test_second_phase_freezes_the_tokens(world: Path, tmp_path: Path) -> None:
+    options = tokenizer_options(world)
+    launch("train_tokenizer", "register-tiny", tmp_path / "one", *options)
+    first = tmp_path / "one/weights"
+    launch("train_tokenizer", "register-tiny", tmp_path / "two", *options, "--finetune", "--run.init-from", str(first))
+    before = load_strict(RegisterTokenizer, first)
+    after = load_strict(RegisterTokenizer, tmp_path / "two/weights")
+    assert after.config.decoder_attention == "full"
+    latents = LatentCache(world / "cache")[0][None]
+    assert torch.equal(before.encode(latents).token_ids, after.encode(latents).token_ids)
+    assert not torch.equal(before.decoder.blocks[0].attn.wq.weight, after.decoder.blocks[0].attn.wq.weight)
+
+
+def test_latent_cache_holds_each_clip_and_its_mirror(world: Path) -> None:
+    cache = LatentCache(world / "cache")
+    assert len(cache) == 2 * NUM_CLIPS
+    assert cache[0].shape == (16, 5, 8, 8)
+    assert not torch.equal(cache[0], cache[NUM_CLIPS])
+    with pytest.raises(ValueError, match="latent cache"):
+        LatentCache(world / "bank")
+
+
+def test_pixel_metric_predicts_the_pixel_error() -> None:
+    torch.manual_seed(0)
+    vae = AutoencoderCausalVideo(4, (8, 8), (8, 8), (1, 1), (1, 1)).eval()
+    vae.decoder_in.weight.data[:, 0] *= 5  # a channel that matters more than the others
+    latents = torch.randn(2, 4, 3, 4, 4)
+    metric = pixel_metric(vae, latents)
+    base, ratios = vae.decode(latents), []
+    for seed in range(4):
+        error = torch.zeros_like(latents)
+        error[:, :, :, 1, 1] = 0.05 * torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(seed))
+        error[:, 0] *= 4 * (seed % 2)
+        pixels = (vae.decode(latents + error) - base).square().sum()
+        ratios.append(float(pixels / metric_error(error, metric).sum()))
+    assert max(ratios) / min(ratios) < 2
