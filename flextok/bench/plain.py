@@ -17,11 +17,14 @@ from flextok.released.graph import GraphRun
 from flextok.released.model import OneChunkModel
 from flextok.released.sampler import ChunkTokens, start_guided
 from flextok.released.vae import (
+    CausalConv1d,
+    CausalConv3d,
     Encoder,
     FrameAttention,
     Level,
     Posterior,
     ResidualBlock,
+    SpatialDown,
     TemporalDown,
     VidTok,
 )
@@ -58,7 +61,7 @@ def _level(spatial: Level, temporal: Level, x: Tensor) -> Tensor:
         x = _residual(cast(ResidualBlock, in_frames), x)
         x = _residual(cast(ResidualBlock, over_time), x)
     if spatial.resample is not None:
-        x = _spatial(cast(nn.Conv2d, spatial.downsample.conv), F.pad(x, (0, 1, 0, 1)))
+        x = _spatial(cast(SpatialDown, spatial.downsample).conv, F.pad(x, (0, 1, 0, 1)))
     if temporal.resample is not None:
         x = _temporal_down(cast(TemporalDown, temporal.downsample), x)
     return x
@@ -92,8 +95,9 @@ def _norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
 def _conv(conv: nn.Module, x: Tensor) -> Tensor:
     if isinstance(conv, nn.Conv2d):
         return _spatial(conv, x)
-    inner = conv.conv
-    return _temporal(inner, x) if isinstance(inner, nn.Conv1d) else _volume(cast(nn.Conv3d, inner), x)
+    if isinstance(conv, CausalConv1d):
+        return _temporal(conv.conv, x)
+    return _volume(cast(CausalConv3d, conv).conv, x)
 
 
 def _spatial(conv: nn.Conv2d, x: Tensor) -> Tensor:

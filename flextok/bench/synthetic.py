@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Sizes:
     patch: tuple[int, int, int] = (1, 1, 1)
     levels: tuple[int, ...] = (8, 8, 8, 5, 5, 5)
     decoder_mask: str = "full"
-    vae: VAESize = VAESize(32, 2)
+    vae: VAESize = field(default_factory=lambda: VAESize(32, 2))
 
 
 TINY = Sizes(64, 2, 64, 2, 32, 16, (5, 4, 4), vae=VAESize(8, 1))

@@ -144,7 +144,9 @@ TARGETS: Mapping[str, Any] = {
         "model.preprocessors.nullcond.LearnedNullCond": tokens.LearnedNullCond,
         "model.preprocessors.token_dropout.MaskedNestedDropout": tokens.MaskedNestedDropout,
         "model.preprocessors.token_dropout.MaskedPrefixDropout": tokens.MaskedPrefixDropout,
-        "model.preprocessors.flex_seq_packing.BlockWiseSequenceInterleavePacker": trunk.BlockWiseSequenceInterleavePacker,
+        "model.preprocessors.flex_seq_packing.BlockWiseSequenceInterleavePacker": (
+            trunk.BlockWiseSequenceInterleavePacker
+        ),
         "model.postprocessors.seq_unpacking.SequenceInterleavedUnpacker": trunk.SequenceInterleavedUnpacker,
         "model.postprocessors.heads.LinearHead": trunk.LinearHead,
         "model.postprocessors.heads.ToPatchesLinearHead": trunk.ToPatchesLinearHead,
@@ -226,7 +228,7 @@ def _node(raw: Any, path: str) -> Any:
         if arguments:
             raise CheckpointError(f"{path}: {name} takes no argument {next(iter(arguments))!r}")
         return target
-    ignored = getattr(target, "TRAINING_ONLY", frozenset())
+    ignored: frozenset[str] = getattr(target, "TRAINING_ONLY", frozenset())
     accepted = dict(_parameters(target))
     for key in arguments:
         if key not in accepted and key not in ignored:
@@ -249,8 +251,7 @@ def _check_partial(mapping: Mapping[str, Any], target: Any, path: str) -> None:
 
 def _parameters(target: Callable[..., Any]) -> Iterator[tuple[str, tuple[Any, bool]]]:
     """Names, types and whether they are required of a constructor's arguments."""
-    constructor = target.__init__ if isinstance(target, type) else target
-    hints = typing.get_type_hints(constructor)
+    hints = typing.get_type_hints(vars(target)["__init__"])
     for name, parameter in inspect.signature(target).parameters.items():
         yield name, (hints[name], parameter.default is inspect.Parameter.empty)
 

@@ -2,7 +2,7 @@
 
 The module dictionary is compiled once. Every write gets a slot of its own (a key may be overwritten), so that it is
 known of each call what it depends on: nothing that changes (run once a chunk), the time alone (run once for the
-whole time grid), or the noisy latents (run at every step). Calls that nothing needs, such as the REPA head, are left out.
+whole time grid), or the noisy latents (run at every step). Calls that nothing needs (the REPA head) are left out.
 """
 
 from __future__ import annotations

@@ -113,16 +113,16 @@ def estimate_memory(
         device: where it is to run.
     """
     t, h, w = latent_size
-    meta = {"device": "meta"}
-    video = torch.empty(batch, 3, 1 + (t - 1) * TEMPORAL_RATIO, h * SPATIAL_RATIO, w * SPATIAL_RATIO, **meta)
-    latents = torch.empty(batch, LATENT_CHANNELS, t, h, w, **meta)
+    num_frames, height, width = 1 + (t - 1) * TEMPORAL_RATIO, h * SPATIAL_RATIO, w * SPATIAL_RATIO
+    video = torch.empty(batch, 3, num_frames, height, width, device="meta")
+    latents = torch.empty(batch, LATENT_CHANNELS, t, h, w, device="meta")
     codes = model.encode(latents)
 
     def encode() -> None:
         model.encode(model.vidtok.encode(video).mean)
 
     def sample() -> None:
-        run = start_guided(model, ChunkTokens(codes), torch.ones(1, **meta), True, None)
+        run = start_guided(model, ChunkTokens(codes), torch.ones(1, device="meta"), True, None)
         model.velocity(run, torch.cat([latents] * 2), 0)
 
     known = list(model.parameters())

@@ -13,6 +13,7 @@ from flextok.quantizers.fsq import FSQ
 from flextok.released.config import ModuleDict, OneChunkConfig
 from flextok.released.errors import CheckpointError, first_line
 from flextok.released.graph import Changes, Graph, GraphRun
+from flextok.released.nodes.base import Node
 from flextok.released.nodes.tokens import LearnedNullCond, MaskedNestedDropout, MaskedPrefixDropout
 from flextok.released.nodes.trunk import BlockWiseSequenceInterleavePacker
 from flextok.released.vae import LATENT_CHANNELS, VAESize, VidTok
@@ -35,6 +36,10 @@ class _Modules(nn.Module):
             except KeyError as error:
                 raise CheckpointError(f"module name {name!r} cannot be used") from error
 
+    def nodes(self) -> Iterator[tuple[str, Node]]:
+        for name, module in self.module_dict.items():
+            yield name, cast(Node, module)
+
 
 class OneChunkModel(nn.Module):
     """Latents to codes and codes to velocities for chunks of one size. Parameter names are the checkpoints'.
@@ -47,11 +52,13 @@ class OneChunkModel(nn.Module):
         super().__init__()
         if config.vae.vae_latents_read_key != config.pipeline.reconst_write_key:
             raise CheckpointError(
-                f"the VAE decodes {config.vae.vae_latents_read_key!r}, the sampler writes {config.pipeline.reconst_write_key!r}"
+                f"the VAE decodes {config.vae.vae_latents_read_key!r}, "
+                f"the sampler writes {config.pipeline.reconst_write_key!r}"
             )
         if config.pipeline.latents_read_key != config.regularizer.quants_write_key:
             raise CheckpointError(
-                f"the sampler reads {config.pipeline.latents_read_key!r}, FSQ writes {config.regularizer.quants_write_key!r}"
+                f"the sampler reads {config.pipeline.latents_read_key!r}, "
+                f"FSQ writes {config.regularizer.quants_write_key!r}"
             )
         if config.pipeline.out_channels != LATENT_CHANNELS:
             raise CheckpointError(f"pipeline.out_channels={config.pipeline.out_channels} must be {LATENT_CHANNELS}")
@@ -83,9 +90,9 @@ class OneChunkModel(nn.Module):
         return self._compile(self.decoder, inputs, sampler.reconst_write_key)
 
     def _compile(self, part: _Modules, inputs: dict[str, Changes], output: str) -> Graph:
-        graph = Graph([(name, module.ops()) for name, module in part.module_dict.items()], inputs, [output])
-        for name in graph.live_modules:
-            reason = part.module_dict[name].unsupported_when_used
+        graph = Graph([(name, node.ops()) for name, node in part.nodes()], inputs, [output])
+        for name, node in part.nodes():
+            reason = node.unsupported_when_used if name in graph.live_modules else None
             if reason is not None:
                 raise CheckpointError(f"module {name!r}: {reason}")
         return graph
@@ -135,8 +142,8 @@ class OneChunkModel(nn.Module):
         return [
             f"{half}.module_dict.{name}."
             for half, (part, graph) in parts.items()
-            for name, module in part.module_dict.items()
-            if name not in graph.live_modules and module.unsupported_when_used is not None
+            for name, node in part.nodes()
+            if name not in graph.live_modules and node.unsupported_when_used is not None
         ]
 
     def drop_unused(self) -> None:
@@ -221,7 +228,8 @@ class OneChunkModel(nn.Module):
             codes = self.encode(latents)
             if codes.ndim != 4 or codes.shape[-1] != len(self.quantizer.levels):
                 raise CheckpointError(
-                    f"the encoder gives codes of shape {tuple(codes.shape)}, FSQ needs (b, t, n, {len(self.quantizer.levels)})"
+                    f"the encoder gives codes of shape {tuple(codes.shape)}, "
+                    f"FSQ needs (b, t, n, {len(self.quantizer.levels)})"
                 )
             run = self.start_decoding(codes, torch.ones(1, device="meta"))
             velocity = self.velocity(run, latents, 0)

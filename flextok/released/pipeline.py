@@ -33,8 +33,8 @@ from flextok.released.sampler import (
     StepCallback,
     sample_latents,
 )
-from flextok.released.vae import LATENT_CHANNELS, SPATIAL_RATIO, TEMPORAL_RATIO, Posterior, latent_frames
 from flextok.released.saving import save_released
+from flextok.released.vae import LATENT_CHANNELS, SPATIAL_RATIO, TEMPORAL_RATIO, Posterior, latent_frames
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 
 Generator = torch.Generator | Sequence[torch.Generator]

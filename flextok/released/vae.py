@@ -101,23 +101,26 @@ class VolumeConv(nn.Conv3d):
         return y.permute(0, 2, 3, 4, 1)
 
 
-class Causal(nn.Module):
-    """Holds a convolution under the name `conv`, as the checkpoints do."""
+class CausalConv1d(nn.Module):
+    """Holds a temporal convolution under the name `conv`, as the checkpoints do."""
 
-    def __init__(self, conv: TemporalConv | VolumeConv) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = conv
+        self.conv = TemporalConv(channels, channels, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x)
 
 
-def temporal_conv(channels: int) -> Causal:
-    return Causal(TemporalConv(channels, channels, 3))
+class CausalConv3d(nn.Module):
+    """Holds a 3-D convolution under the name `conv`, as the checkpoints do."""
 
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3, time_stride: int = 1) -> None:
+        super().__init__()
+        self.conv = VolumeConv(in_channels, out_channels, kernel, (time_stride, 1, 1))
 
-def volume_conv(in_channels: int, out_channels: int, kernel: int = 3, time_stride: int = 1) -> Causal:
-    return Causal(VolumeConv(in_channels, out_channels, kernel, (time_stride, 1, 1)))
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
 
 
 class ResidualBlock(nn.Module):
@@ -142,11 +145,11 @@ def spatial_block(in_channels: int, out_channels: int) -> ResidualBlock:
 
 
 def temporal_block(channels: int) -> ResidualBlock:
-    return ResidualBlock(channels, channels, temporal_conv(channels), temporal_conv(channels))
+    return ResidualBlock(channels, channels, CausalConv1d(channels), CausalConv1d(channels))
 
 
 def volume_block(channels: int) -> ResidualBlock:
-    return ResidualBlock(channels, channels, volume_conv(channels, channels), volume_conv(channels, channels))
+    return ResidualBlock(channels, channels, CausalConv3d(channels, channels), CausalConv3d(channels, channels))
 
 
 class FrameAttention(nn.Module):
@@ -155,7 +158,7 @@ class FrameAttention(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = ChannelNorm(channels)
-        self.q, self.k, self.v, self.proj_out = (volume_conv(channels, channels, 1) for _ in range(4))
+        self.q, self.k, self.v, self.proj_out = (CausalConv3d(channels, channels, 1) for _ in range(4))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(x)
@@ -194,7 +197,7 @@ class TemporalDown(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = volume_conv(channels, channels, time_stride=2)
+        self.conv = CausalConv3d(channels, channels, time_stride=2)
         self.mix_factor = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -209,7 +212,7 @@ class TemporalUp(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = volume_conv(channels, channels)
+        self.conv = CausalConv3d(channels, channels)
         self.mix_factor = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -259,7 +262,7 @@ class Encoder(nn.Module):
     def __init__(self, size: VAESize) -> None:
         super().__init__()
         widths = [size.channels * m for m in CHANNEL_MULTIPLIERS]
-        self.conv_in = volume_conv(3, widths[0])
+        self.conv_in = CausalConv3d(3, widths[0])
         self.down, self.down_temporal = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(widths):
             previous = widths[max(level - 1, 0)]
@@ -271,7 +274,7 @@ class Encoder(nn.Module):
             self.down_temporal.append(Level(over_time, "downsample", resample_time))
         self.mid = Middle(widths[-1])
         self.norm_out = ChannelNorm(widths[-1])
-        self.conv_out = volume_conv(widths[-1], 2 * LATENT_CHANNELS)
+        self.conv_out = CausalConv3d(widths[-1], 2 * LATENT_CHANNELS)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv_in(x)
@@ -286,7 +289,7 @@ class Decoder(nn.Module):
     def __init__(self, size: VAESize) -> None:
         super().__init__()
         widths = [size.channels * m for m in CHANNEL_MULTIPLIERS]
-        self.conv_in = volume_conv(LATENT_CHANNELS, widths[-1])
+        self.conv_in = CausalConv3d(LATENT_CHANNELS, widths[-1])
         self.mid = Middle(widths[-1])
         self.up, self.up_temporal = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(widths):
@@ -298,7 +301,7 @@ class Decoder(nn.Module):
             resample_time = TemporalUp(width) if level in TEMPORAL_LEVELS else None
             self.up_temporal.append(Level(over_time, "upsample", resample_time))
         self.norm_out = ChannelNorm(widths[0])
-        self.conv_out = volume_conv(widths[0], 3)
+        self.conv_out = CausalConv3d(widths[0], 3)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.mid(self.conv_in(x))

@@ -166,7 +166,7 @@ def _parse_text(key: str, text: str) -> Any:
         raise CheckpointError(f"metadata entry {key!r} has {len(text)} characters, more than a config needs")
     text = text.replace("None", "null")
     try:
-        return yaml.load(text, _PlainLoader)  # noqa: S506  (a SafeLoader)
+        return yaml.load(text, _PlainLoader)
     except yaml.YAMLError:
         return text
     except RecursionError as error:

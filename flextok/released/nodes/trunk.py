@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -197,8 +197,8 @@ class FlexTransformer(Node):
         """Time embeddings (n, d) to the vectors of all blocks: (n, depth, lists, 6, d), 1 added to the scales."""
         tables = []
         for block in self.blocks:
-            linear = block.adaLN_modulation[1]
-            vectors = block.adaLN_modulation(embedding.to(linear.weight.dtype)).float()
+            activation, linear = cast(Block, block).adaLN_modulation
+            vectors = linear(activation(embedding).to(linear.weight.dtype)).float()
             tables.append(vectors.unflatten(-1, (self.expansion, 6, -1)).to(embedding.device))
         table = torch.stack(tables, dim=1)
         table[:, :, :, 3] += 1
@@ -276,8 +276,7 @@ class LinearHead(Node):
 
     def _modulation(self, embedding: Tensor) -> tuple[Tensor]:
         """Time embeddings (n, d) to shift and scale: (n, 2, d)."""
-        linear = self.adaLN_modulation[1]
-        return (self.adaLN_modulation(embedding.to(linear.weight.dtype)).float().unflatten(-1, (2, -1)),)
+        return (self.adaLN_modulation(embedding).float().unflatten(-1, (2, -1)),)
 
     def forward(self, x: Tensor, modulation: Tensor | None = None) -> tuple[Tensor]:
         if self.normed:
