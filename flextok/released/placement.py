@@ -61,7 +61,7 @@ def fill_and_dispatch(model: OneChunkModel, header: Header, device_map: DeviceMa
         for name, parameter in model.named_parameters()
         if name in on_disk
     }
-    dispatch_model(model, placed, main_device=main, offload_index=index or None, offload_dir=header.path.parent)
+    dispatch_model(model, placed, main_device=str(main), offload_index=index or None, offload_dir=header.path.parent)
 
 
 def _home(name: str, device_map: Mapping[str, int | str | torch.device]) -> int | str | torch.device:
