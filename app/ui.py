@@ -18,7 +18,7 @@ def build_demo(service: VideoService) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         gr.Markdown(f"# {TITLE}\nVideo as tokens that go from coarse to fine: stop anywhere, get the whole clip.")
         with gr.Tab("Reconstruct", id="reconstruct"):
-            reconstruct.build(service)
+            reconstruct.build(service, demo)
         gr.Markdown(
             "An independent implementation of [VideoFlexTok](https://arxiv.org/abs/2604.12887), running on small "
             "weights that ship with it. Uploads stay on this server for an hour at most and are used for nothing else."

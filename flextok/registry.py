@@ -35,8 +35,8 @@ class ModelEntry:
 
 
 MODELS: tuple[ModelEntry, ...] = (
-    ModelEntry("embedded", "register", "embedded", 64, 64, 12.4, "Apache-2.0", "Toybox, photos in motion"),
-    ModelEntry("embedded-grid", "grid", "embedded", 64, 64, 12.3, "Apache-2.0", "Toybox, photos in motion"),
+    ModelEntry("embedded", "register", "embedded", 64, 64, 12.85, "Apache-2.0", "Toybox, photos in motion"),
+    ModelEntry("embedded-grid", "grid", "embedded", 64, 64, 12.78, "Apache-2.0", "Toybox, photos in motion"),
     ModelEntry(
         "EPFL-VILAB/videoflextok_d18_d18_k600",
         "register",

@@ -31,7 +31,8 @@ def budget_line(keep_k: int) -> str:
     return f"**{int(keep_k)}** tokens per latent frame: **{tokens}** tokens, **{num_bytes} bytes** for 17 frames"
 
 
-def build(service: VideoService) -> None:
+def build(service: VideoService, demo: gr.Blocks) -> None:
+    """Lay out and wire the tab; the first example is reconstructed as soon as the page opens."""
     gr.Markdown(INTRO)
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
@@ -56,7 +57,7 @@ def build(service: VideoService) -> None:
                 guidance = gr.Slider(0, MAX_GUIDANCE, 1, step=0.1, label="Guidance scale (1 = off)")
                 seed = gr.Number(0, minimum=0, maximum=MAX_SEED, precision=0, label="Seed (the same for every k)")
         with gr.Column(scale=3):
-            status = gr.Markdown("Press **Reconstruct**.", elem_id="status")
+            status = gr.Markdown("Loading the model ...", elem_id="status")
             gr.Markdown("#### At your budget, with equal tokens")
             chosen = gr.HTML(elem_id="chosen")
             gr.Markdown("#### One token sequence, more and more of it")
@@ -82,10 +83,11 @@ def build(service: VideoService) -> None:
         show_progress_on=status,
         **lane,
     )
+    opening = demo.load(reconstruct, inputs, outputs, api_visibility="private", show_progress_on=status, **lane)
     stop.click(
         lambda: "Cancelled; what was ready stays.",
         outputs=status,
-        cancels=[running, again],
+        cancels=[running, again, opening],
         queue=False,
         api_visibility="private",
     )

@@ -238,6 +238,9 @@ def _draw(
     vigor = float(rng.uniform(0.8, 1.2))
     x, z = start_position(first, vigor)
     subject = _draw_object(rng, shape, color, float(rng.uniform(0.48, 0.84)), x + float(rng.normal(0, 0.12)), z)
+    if "spins" in actions and shape in ("ball", "cylinder", "cone") and subject.pattern in ("plain", "striped"):
+        # A round body without marks looks still when it spins.
+        subject = dataclasses.replace(subject, pattern=("spotted", "checked")[subject.material == "shiny"])
     scene = ToyboxSpec(
         objects=(subject,),
         actions=actions,

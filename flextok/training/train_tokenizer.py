@@ -8,7 +8,7 @@ frame given half of the time.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -170,8 +170,37 @@ class TokenizerStage:
         self.model.save_pretrained(folder)
 
 
-def _run(name: str, **changes: object) -> RunConfig:
-    return RunConfig(Path(f"runs/{name}"), **{"batch_size": 24, "optimizer": "muon", "steps": 4000, **changes})  # type: ignore[arg-type]
+def _first_phase(kind: Literal["register", "grid"]) -> TokenizerConfig:
+    run = RunConfig(
+        Path(f"runs/{kind}"),
+        steps=2400,
+        batch_size=16,
+        optimizer="muon",
+        lr=1e-3,
+        muon_lr=0.02,
+        warmup_steps=50,
+        cooldown=0.4,
+        ema_decay=0.99,
+        evaluate_every=400,
+        save_every=200,
+    )
+    return TokenizerConfig(run, kind, regression_steps=600)
+
+
+def _second_phase(kind: Literal["register", "grid"]) -> TokenizerConfig:
+    first = _first_phase(kind)
+    run = replace(
+        first.run,
+        out=Path(f"runs/{kind}-full"),
+        init_from=Path(f"runs/{kind}/weights"),
+        steps=500,
+        lr=5e-4,
+        muon_lr=0.01,
+        cooldown=0.8,
+        seed=1,
+        evaluate_every=250,
+    )
+    return replace(first, run=run, finetune=True)
 
 
 def _tiny(kind: Literal["register", "grid"]) -> TokenizerConfig:
@@ -192,8 +221,10 @@ def _tiny(kind: Literal["register", "grid"]) -> TokenizerConfig:
 
 
 PRESETS = {
-    "register": ("The shipped register tokenizer", TokenizerConfig(_run("register"), "register")),
-    "grid": ("The shipped 3D-grid tokenizer", TokenizerConfig(_run("grid"), "grid")),
+    "register": ("The shipped register tokenizer, first phase", _first_phase("register")),
+    "register-full": ("The shipped register tokenizer, second phase", _second_phase("register")),
+    "grid": ("The shipped 3D-grid tokenizer, first phase", _first_phase("grid")),
+    "grid-full": ("The shipped 3D-grid tokenizer, second phase", _second_phase("grid")),
     "register-tiny": ("A few seconds, for tests", _tiny("register")),
     "grid-tiny": ("A few seconds, for tests", _tiny("grid")),
 }

@@ -79,11 +79,11 @@ def test_api_reconstructs_and_refuses(page: str, tmp_path: Path) -> None:
     names = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert list(names) == ["/reconstruct"]
     example = VideoService.example_paths()[1]
-    status, chosen, ladder = client.predict({"video": handle_file(example)}, 8, 0, 2, 1, 0, api_name="/reconstruct")
+    status, chosen, ladder = client.predict(handle_file(example), 8, 0, 2, 1, 0, api_name="/reconstruct")
     assert status.startswith("Done")
     assert chosen.count("<figure>") == 4
     assert ladder.count("<img ") == 5
     text = tmp_path / "notes.mp4"
     text.write_text("not a video")
     with pytest.raises(Exception, match="notes"):
-        client.predict({"video": handle_file(text)}, 8, 0, 2, 1, 0, api_name="/reconstruct")
+        client.predict(handle_file(text), 8, 0, 2, 1, 0, api_name="/reconstruct")
