@@ -99,7 +99,8 @@ def measure(source: Path, device: torch.device, repeats: int) -> dict[str, Any]:
     half = load_released(source, device=device, dtype=torch.bfloat16)
     report["bfloat16"] = compare_precision(full, half, inputs, repeats)
     print(
-        f"memory: estimated {report['estimated_mib']:.0f} MiB, peak {report['float32_peak_mib']:.0f} MiB with the plain path"
+        f"memory: estimated {report['estimated_mib']:.0f} MiB, "
+        f"peak {report['float32_peak_mib']:.0f} MiB with the plain path"
     )
     return report
 
@@ -150,7 +151,8 @@ def measure_tokenizing(
     trunk = line("  transformer encode", lambda: model.encode(latents), peak, repeats)
     again = timed(plain, repeats)
     print(
-        f"  first call {first:.2f} s, plain path {plain_first:.2f} s: {first / plain_first:.0%}; largest difference {error:.1e}"
+        f"  first call {first:.2f} s, plain path {plain_first:.2f} s: {first / plain_first:.0%}; "
+        f"largest difference {error:.1e}"
     )
     return {
         "seconds": encode.seconds,
@@ -201,11 +203,16 @@ def compare_precision(
 ) -> dict[str, Any]:
     """bfloat16 beside float32: the same few steps from the same noise, by time and by PSNR of the videos."""
     ids = full.model.quantizer.codes_to_ids(inputs.codes)
-    size = tuple(inputs.noise.shape[2:])
+    t, h, w = inputs.noise.shape[2:]
 
     def decode(pipeline: ReleasedTokenizerPipeline) -> Tensor:
         return pipeline.detokenize(
-            ids, num_inference_steps=QUALITY_STEPS, guidance_scale=2.0, apg=None, latents=inputs.noise, latent_size=size
+            ids,
+            num_inference_steps=QUALITY_STEPS,
+            guidance_scale=2.0,
+            apg=None,
+            latents=inputs.noise,
+            latent_size=(t, h, w),
         ).frames
 
     def both(pipeline: ReleasedTokenizerPipeline) -> tuple[Tensor, float, float]:

@@ -121,7 +121,7 @@ def test_the_estimate_is_shown_before_loading(checkpoint: Path, caplog: pytest.L
 def test_half_precision_is_close_and_keeps_small_weights_in_float32(checkpoint: Path, dtype: torch.dtype) -> None:
     full, half = load_released(checkpoint), load_released(checkpoint, dtype=dtype)
     assert half.model.vidtok.dtype == dtype
-    assert half.model.decoder.module_dict["from_codes"].proj.weight.dtype == torch.float32
+    assert half.model.get_parameter("decoder.module_dict.from_codes.proj.weight").dtype == torch.float32
     with torch.no_grad():
         ours, exact = half.model.vidtok.encode(clip()).mean, full.model.vidtok.encode(clip()).mean
     assert ours.dtype == torch.float32

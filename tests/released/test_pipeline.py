@@ -47,8 +47,8 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def decode(pipeline: ReleasedTokenizerPipeline, ids: Tensor, **options: Any) -> Tensor:
-    options = {"num_inference_steps": 2, "guidance_scale": 3.0, "generator": seeded(1)} | options
-    return pipeline.detokenize(ids, **options).frames
+    defaults: dict[str, Any] = {"num_inference_steps": 2, "guidance_scale": 3.0, "generator": seeded(1)}
+    return pipeline.detokenize(ids, **(defaults | options)).frames
 
 
 # --- tokenizing -------------------------------------------------------------------------------------------
