@@ -13,6 +13,7 @@ import huggingface_hub.errors as hub_errors
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from flextok.bench.synthetic import TINY, synthetic_config, write_checkpoint
 from flextok.released import hub, memory
@@ -112,6 +113,15 @@ def test_the_estimate_is_shown_before_loading(checkpoint: Path, caplog: pytest.L
     with caplog.at_level(logging.INFO, logger="flextok.released.load"):
         load_released(checkpoint)
     assert "GiB of weights" in caplog.text
+
+
+def test_leftovers_of_a_compiled_vae_in_names_are_accepted(checkpoint: Path, tmp_path: Path) -> None:
+    weights = load_file(checkpoint / "model.safetensors")
+    renamed = {name.replace("vidtok.decoder.", "vidtok.decoder._orig_mod."): tensor for name, tensor in weights.items()}
+    assert renamed.keys() != weights.keys()
+    save_file(renamed, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text((checkpoint / "config.json").read_text())
+    assert torch.equal(decoded(load_released(tmp_path)), decoded(load_released(checkpoint)))
 
 
 # --- precision and placement ------------------------------------------------------------------------------
