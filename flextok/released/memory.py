@@ -129,8 +129,9 @@ def estimate_memory(
         model.velocity(run, torch.cat([latents] * 2), 0)
 
     known = list(model.parameters())
+    scratch = SCRATCH.get((device.type, model.vidtok.dtype), 1.0)
     phases = (encode, sample, lambda: model.vidtok.decode(latents))
-    encoding, sampling, decoding = (round(SCRATCH.get(device.type, 1.0) * peak_bytes(phase, known)) for phase in phases)
+    encoding, sampling, decoding = (round(scratch * peak_bytes(phase, known)) for phase in phases)
     return MemoryEstimate(sum(p.numel() * p.element_size() for p in known), encoding, sampling, decoding)
 
 
