@@ -134,12 +134,17 @@ def _solvers(pipe: VideoTokenizerPipeline, video: Tensor) -> dict[str, dict[int,
 
 
 def _write_sheet(pipe: VideoTokenizerPipeline, video: Tensor, path: Path) -> None:
-    """Per clip: the source, then every other budget from coarse to fine."""
+    """Two columns of clips; of each the source, then every other budget from coarse to fine."""
     chosen = video[:6]
     ids = pipe.tokenize(chosen)
     decoded = {k: _decode(pipe, ids, k) for k in pipe.info.token_budgets[::2]}
-    rows = [clip for i in range(len(chosen)) for clip in (chosen[i], *(d[i] for d in decoded.values()))]
-    Image.fromarray(clip_rows([to_uint8(row) for row in rows])).save(path)
+    blocks = [
+        clip_rows([to_uint8(c) for c in (chosen[i], *(d[i] for d in decoded.values()))]) for i in range(len(chosen))
+    ]
+    half = len(blocks) // 2
+    columns = [np.concatenate(blocks[:half]), np.concatenate(blocks[half:])]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(columns, axis=1)).save(path)
 
 
 def _quiet(items: Sequence[Item], name: str) -> Iterable[Item]:

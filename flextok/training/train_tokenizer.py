@@ -173,7 +173,7 @@ class TokenizerStage:
 def _first_phase(kind: Literal["register", "grid"]) -> TokenizerConfig:
     run = RunConfig(
         Path(f"runs/{kind}"),
-        steps=2400,
+        steps=1700,
         batch_size=16,
         optimizer="muon",
         lr=1e-3,
@@ -184,7 +184,7 @@ def _first_phase(kind: Literal["register", "grid"]) -> TokenizerConfig:
         evaluate_every=400,
         save_every=200,
     )
-    return TokenizerConfig(run, kind, regression_steps=600)
+    return TokenizerConfig(run, kind, regression_steps=500)
 
 
 def _second_phase(kind: Literal["register", "grid"]) -> TokenizerConfig:
@@ -193,12 +193,12 @@ def _second_phase(kind: Literal["register", "grid"]) -> TokenizerConfig:
         first.run,
         out=Path(f"runs/{kind}-full"),
         init_from=Path(f"runs/{kind}/weights"),
-        steps=500,
+        steps=250,
         lr=5e-4,
         muon_lr=0.01,
         cooldown=0.8,
         seed=1,
-        evaluate_every=250,
+        evaluate_every=125,
     )
     return replace(first, run=run, finetune=True)
 
