@@ -21,6 +21,7 @@ from torch import Tensor
 from flextok.bench.expressions import guidance_expression, tensor_expression
 from flextok.data.pixels import from_uint8
 from flextok.guidance import APGSettings
+from flextok.released.errors import first_line
 from flextok.released.load import load_released
 from flextok.released.nodes.tokens import TimestepEmbedder
 from flextok.released.nodes.trunk import FlexTransformer
@@ -82,7 +83,12 @@ class Case:
         runs = self.facts["runs"]
         for kind, method in (("tok", self.tokenize), ("vel", self.velocity), ("det", self.detokenize)):
             for run in runs.get(kind, []):
-                self._compare(f"{kind}.{run['name']}.", method(run))
+                name = f"{kind}.{run['name']}"
+                try:
+                    self._compare(f"{name}.", method(run))
+                except (RuntimeError, ValueError, TypeError, LookupError) as error:
+                    # The other runs of the case are still worth knowing.
+                    self.result.failures.append(f"{name}: {type(error).__name__}: {first_line(error)}")
         return self.result
 
     def _compare(self, prefix: str, ours: Mapping[str, Tensor]) -> None:

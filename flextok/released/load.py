@@ -99,6 +99,13 @@ def chunk_plan(config: ReleasedConfig) -> ChunkPlan:
     )
 
 
+def is_released(path: Path) -> bool:
+    """Does this look like a checkpoint for `load_released`, and not like a saved `DiffusionPipeline`?"""
+    if not path.is_dir():
+        return path.suffix == ".safetensors"
+    return not (path / "model_index.json").exists() and any(path.glob("*.safetensors"))
+
+
 def find_files(source: Path) -> tuple[Path | None, Path]:
     """config.json (None for the single-file form) and the weights.
 

@@ -280,6 +280,7 @@ class ReleasedTokenizerPipeline:
     ) -> Iterator[DecodedChunk]:
         """Decode chunk after chunk: frames are ready early and memory does not grow; arguments as in `detokenize`."""
         size = self._checked_size(latent_size)
+        shared_noise = len(ids) == 1 and isinstance(keep_k, Sequence)  # one clip at several budgets
         ids, keep, latents = self._checked_tokens(ids.to(self.device), keep_k, latents)
         slices = self._chunk_slices(ids.shape[1])
         self._check_truncation(ids, len(slices))
@@ -288,9 +289,6 @@ class ReleasedTokenizerPipeline:
         guidance = self._guidance(guidance_scale, apg)
         options = DecodeOptions(guidance, condition_type, generator, self._on_step(callback_on_step_end))
         self.scheduler.set_timesteps(DEFAULT_STEPS if num_inference_steps is None else num_inference_steps)
-        shared_noise = (
-            keep is not None and isinstance(keep_k, Sequence) and latents is None and self._one_clip(keep_k, ids)
-        )
         run: GraphRun | None = None
         for index, latent_slice in enumerate(slices):
             chunk_ids = ids[:, latent_slice]
@@ -411,10 +409,6 @@ class ReleasedTokenizerPipeline:
             None if keep is None else keep.expand(batch),
             None if noise is None else noise.expand(batch, -1, -1, -1, -1),
         )
-
-    def _one_clip(self, keep_k: Sequence[int], ids: Tensor) -> bool:
-        """Is this one clip at several budgets (its ids expanded over the batch)?"""
-        return len(keep_k) > 1 and ids.stride(0) == 0
 
     def _chunk_slices(self, t: int) -> list[slice]:
         plan = self.plan

@@ -19,7 +19,7 @@ from flextok.bench.synthetic import TINY, synthetic_config, write_checkpoint
 from flextok.released import hub, memory
 from flextok.released.config import parse_config
 from flextok.released.errors import CheckpointError
-from flextok.released.load import load_released, open_checkpoint
+from flextok.released.load import is_released, load_released, open_checkpoint
 from flextok.released.memory import InsufficientMemoryError, estimate_memory
 from flextok.released.model import OneChunkModel
 from flextok.released.pipeline import ReleasedTokenizerPipeline
@@ -237,6 +237,15 @@ def test_saving_keeps_the_order_of_modules(cases: Path, tmp_path: Path) -> None:
     after = json.loads((tmp_path / "config.json").read_text())["video_flex_tok"]["decoder"]["module_dict"]
     assert list(after) == list(before)
     assert list(before) != sorted(before)
+
+
+def test_released_checkpoints_are_told_from_saved_pipelines(checkpoint: Path, tmp_path: Path) -> None:
+    assert is_released(checkpoint)
+    assert is_released(checkpoint / "model.safetensors")
+    assert not is_released(tmp_path)
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "model_index.json").touch()
+    assert not is_released(tmp_path)
 
 
 def test_sorted_modules_are_refused_by_name(cases: Path, tmp_path: Path) -> None:

@@ -78,6 +78,18 @@ def test_the_command_fails_on_a_wrong_token_and_on_a_wrong_float(
     assert "FAILED vel.full.v" in output
 
 
+def test_a_run_that_cannot_be_made_is_a_failure_among_results(
+    single_case: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = json.loads((single_case / "case.json").read_text())
+    facts["runs"]["det"][0]["tokens"] = "nowhere[0:1]"
+    (single_case / "case.json").write_text(json.dumps(facts))
+    assert parity.main([str(single_case)]) == 1
+    output = capsys.readouterr().out
+    assert "FAILED det.nocfg_keep: ValueError: no tensor is named" in output
+    assert "velocity" in output
+
+
 def test_single_files_decode_in_chunks_by_default(cases: Path, tmp_path: Path) -> None:
     single_file(cases / "case_a", tmp_path / "model.safetensors")
     hub, single = load_released(cases / "case_a"), load_released(tmp_path)
