@@ -1,4 +1,8 @@
-"""Measurements: `python -m flextok.bench NAME ...`; each writes the JSON that the README and the app show."""
+"""Measurements and checks: `python -m flextok.bench NAME ...`.
+
+Each is a module with `main(arguments)`, which returns an exit code or nothing. Measurements write the JSON that the
+README and the app show.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,9 @@ import importlib
 import sys
 
 BENCHES = {
+    "parity": "flextok.bench.parity",
     "reconstruction": "flextok.bench.reconstruction",
+    "released": "flextok.bench.released",
     "speed": "flextok.bench.speed",
     "tables": "flextok.bench.tables",
 }
@@ -15,7 +21,7 @@ BENCHES = {
 def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in BENCHES:
         sys.exit(f"usage: python -m flextok.bench {{{','.join(BENCHES)}}} ...")
-    importlib.import_module(BENCHES[sys.argv[1]]).main(sys.argv[2:])
+    sys.exit(importlib.import_module(BENCHES[sys.argv[1]]).main(sys.argv[2:]))
 
 
 if __name__ == "__main__":

@@ -23,3 +23,8 @@ def to_uint8(video: Tensor) -> np.ndarray:
     """float (3, T, H, W) or (b, 3, T, H, W) in [-1, 1] (clamped) -> uint8 (..., T, H, W, 3)."""
     pixels = ((video.detach().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return pixels.movedim(-4, -1).contiguous().cpu().numpy()
+
+
+def from_uint8(video: Tensor) -> Tensor:
+    """uint8 (b, 3, T, H, W) -> float32 in [-1, 1]."""
+    return video.float() / 127.5 - 1

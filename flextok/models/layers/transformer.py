@@ -5,13 +5,35 @@ The released checkpoints and the embedded ones use the same blocks; parameter na
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 NORM_EPS = 1e-5
+
+
+Attend = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+"""q, k, v (b, heads, s, head_dim) and the scale of the logits -> values (b, s, heads, head_dim)."""
+
+
+def layer_norm(x: Tensor) -> Tensor:
+    """LayerNorm over the last axis without weight or bias."""
+    return F.layer_norm(x, x.shape[-1:], eps=NORM_EPS)
+
+
+class BlockModulation(Protocol):
+    """What a time embedding does to the two branches of a block (adaLN)."""
+
+    def before_attention(self, x: Tensor) -> Tensor: ...
+
+    def after_attention(self, x: Tensor, y: Tensor) -> Tensor: ...
+
+    def before_mlp(self, x: Tensor) -> Tensor: ...
+
+    def after_mlp(self, x: Tensor, y: Tensor) -> Tensor: ...
 
 
 class Modulation(NamedTuple):
@@ -24,10 +46,17 @@ class Modulation(NamedTuple):
     shift_mlp: Tensor
     scale_mlp: Tensor
 
+    def before_attention(self, x: Tensor) -> Tensor:
+        return layer_norm(x) * (1 + self.scale_attention) + self.shift_attention
 
-def layer_norm(x: Tensor) -> Tensor:
-    """LayerNorm over the last axis without weight or bias."""
-    return F.layer_norm(x, x.shape[-1:], eps=NORM_EPS)
+    def after_attention(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + self.gate_attention * y
+
+    def before_mlp(self, x: Tensor) -> Tensor:
+        return layer_norm(x) * (1 + self.scale_mlp) + self.shift_mlp
+
+    def after_mlp(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + self.gate_mlp * y
 
 
 class Attention(nn.Module):
@@ -43,13 +72,23 @@ class Attention(nn.Module):
         self.wq, self.wk, self.wv = (nn.Linear(dim, dim, bias=qkv_bias) for _ in range(3))
         self.proj = nn.Linear(dim, dim, bias=proj_bias)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x: (b, s, d); mask: broadcastable to (b, heads, s, s), bool (True = may attend) or added to the logits."""
-        q, k, v = (w(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for w in (self.wq, self.wk, self.wv))
+    def forward(self, x: Tensor, mask: Tensor | Attend | None = None) -> Tensor:
+        """x: (b, s, d).
+
+        mask: broadcastable to (b, heads, s, s), bool (True = may attend) or added to the logits; or a function that
+        does the attending itself, for sequences that are packed.
+        """
+        x = x.to(self.wq.weight.dtype)  # the residual stream may be float32 where the weights are not
+        q, k, v = (w(x).unflatten(-1, (-1, self.head_dim)) for w in (self.wq, self.wk, self.wv))
         if self.qk_norm:
             q, k = layer_norm(q), layer_norm(k)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=8 / self.head_dim)  # (b, heads, s, head_dim)
-        return self.proj(y.transpose(1, 2).flatten(2))
+        q, k, v = (y.transpose(1, 2) for y in (q, k, v))  # (b, heads, s, head_dim)
+        scale = 8 / self.head_dim
+        if mask is None or isinstance(mask, Tensor):
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(1, 2)
+        else:
+            y = mask(q, k, v, scale)
+        return self.proj(y.flatten(2))
 
 
 class GatedMLP(nn.Module):
@@ -62,30 +101,60 @@ class GatedMLP(nn.Module):
         self.fc2 = nn.Linear(hidden, dim, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.fc1.weight.dtype)
         return self.fc2(F.silu(self.fc1(x)) * self.fc3(x))
 
 
-class Block(nn.Module):
-    """Pre-norm transformer block; with `modulated` its norms and gates follow a time embedding (adaLN)."""
+class MLP(nn.Module):
+    """fc2(SiLU(fc1 x)): what a checkpoint with `gated_mlp: false` holds."""
 
-    def __init__(self, dim: int, head_dim: int, mlp_ratio: float = 4.0, modulated: bool = False) -> None:
+    def __init__(self, dim: int, mlp_ratio: float = 4.0, bias: bool = False) -> None:
         super().__init__()
-        self.attn = Attention(dim, head_dim)
-        self.mlp = GatedMLP(dim, mlp_ratio)
+        hidden = int(dim * mlp_ratio)
+        self.fc1, self.fc2 = nn.Linear(dim, hidden, bias=bias), nn.Linear(hidden, dim, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.silu(self.fc1(x.to(self.fc1.weight.dtype))))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block; with `modulated` its norms and gates follow a time embedding (adaLN).
+
+    Args:
+        num_modulations: how many kinds of tokens are modulated each by vectors of their own (registers and patches).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        head_dim: int,
+        mlp_ratio: float = 4.0,
+        modulated: bool = False,
+        num_modulations: int = 1,
+        gated_mlp: bool = True,
+        qk_norm: bool = True,
+        qkv_bias: bool = False,
+        proj_bias: bool = False,
+        mlp_bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.attn = Attention(dim, head_dim, qk_norm, qkv_bias, proj_bias)
+        self.mlp = (GatedMLP if gated_mlp else MLP)(dim, mlp_ratio, mlp_bias)
         if modulated:
-            self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
+            self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, num_modulations * 6 * dim))
 
     def modulation(self, time_embedding: Tensor) -> Modulation:
         """time_embedding: (b, d) -> six vectors (b, 1, d)."""
         return Modulation(*self.adaLN_modulation(time_embedding).unsqueeze(1).chunk(6, dim=-1))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, modulation: Modulation | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, mask: Tensor | Attend | None = None, modulation: BlockModulation | None = None
+    ) -> Tensor:
         if modulation is None:
             x = x + self.attn(layer_norm(x), mask)
             return x + self.mlp(layer_norm(x))
-        m = modulation
-        x = x + m.gate_attention * self.attn(layer_norm(x) * (1 + m.scale_attention) + m.shift_attention, mask)
-        return x + m.gate_mlp * self.mlp(layer_norm(x) * (1 + m.scale_mlp) + m.shift_mlp)
+        x = modulation.after_attention(x, self.attn(modulation.before_attention(x), mask))
+        return modulation.after_mlp(x, self.mlp(modulation.before_mlp(x)))
 
 
 class TimestepEmbedder(nn.Module):
@@ -99,12 +168,19 @@ class TimestepEmbedder(nn.Module):
         self.num_features, self.max_timestep = num_features, max_timestep
         self.mlp = nn.Sequential(nn.Linear(num_features, dim), nn.SiLU(), nn.Linear(dim, dim))
 
+    def features(self, t: Tensor) -> Tensor:
+        """t: (b,) -> cosines, then sines, and a zero where num_features is odd: (b, num_features), float32.
+
+        Angles reach 1000 rad, where the rounding of a float32 frequency shows in the fourth digit of its cosine. So
+        the frequencies are computed on the CPU, in the order of operations that the checkpoints were trained with.
+        """
+        half = self.num_features // 2
+        steps = torch.arange(half, dtype=torch.float32) / half
+        frequencies = 1000.0 / self.max_timestep * torch.exp(-torch.log(torch.tensor(256.0)) * steps)
+        angles = t.float()[:, None] * frequencies.to(t.device)  # (b, half)
+        features = torch.cat([angles.cos(), angles.sin()], dim=-1)
+        return F.pad(features, (0, self.num_features - 2 * half))
+
     def forward(self, t: Tensor) -> Tensor:
         """t: (b,) -> (b, d)."""
-        half = self.num_features // 2
-        steps = torch.arange(half, device=t.device, dtype=torch.float32) / half
-        frequencies = 1000.0 / self.max_timestep * torch.exp(-torch.log(torch.tensor(256.0)) * steps)
-        angles = t.float()[:, None] * frequencies  # (b, half)
-        features = torch.cat([angles.cos(), angles.sin()], dim=-1)
-        features = F.pad(features, (0, self.num_features - 2 * half))
-        return self.mlp(features.to(next(self.mlp.parameters()).dtype))
+        return self.mlp(self.features(t).to(next(self.mlp.parameters()).dtype))

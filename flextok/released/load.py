@@ -1,0 +1,223 @@
+"""Loading a released checkpoint from a folder, a file or the Hub."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from flextok.chunking import ChunkPlan
+from flextok.models.layers.transformer import Block
+from flextok.pipelines.pipeline_tokenizer import TokenizerInfo
+from flextok.released.config import ReleasedConfig, parse_config, parse_single_file
+from flextok.released.errors import CheckpointError
+from flextok.released.hub import download, is_repo_id
+from flextok.released.memory import MemoryEstimate, estimate_memory, require_memory
+from flextok.released.model import OneChunkModel
+from flextok.released.pipeline import ReleasedTokenizerPipeline
+from flextok.released.placement import DeviceMap, fill, fill_and_dispatch, set_dtypes
+from flextok.released.preprocess import DEFAULT_FPS, PreprocessOptions
+from flextok.released.saving import is_own_format, parse_own
+from flextok.released.vae import SPATIAL_RATIO, TEMPORAL_RATIO
+from flextok.released.weights import (
+    Header,
+    check_names,
+    config_from_metadata,
+    heavy_dtype,
+    read_header,
+    vae_size,
+)
+
+logger = logging.getLogger(__name__)
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+MAX_CONFIG_BYTES = 4_000_000
+DEFAULT_CHUNK_FRAMES = 17
+DEFAULT_OVERLAP = 1
+PROBE_SIZE = (1, 8, 8)
+"""Latent size to check a model with that does not state one."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that has been checked against its config; its weights have not been read.
+
+    `licence` is what a file says about itself; the reference's format has no place for it.
+    """
+
+    config: ReleasedConfig
+    header: Header
+    model: OneChunkModel
+    num_registers: int
+    plan: ChunkPlan
+    preprocess: PreprocessOptions
+    licence: str = ""
+
+    @property
+    def parameters(self) -> int:
+        return sum(torch.Size(info.shape).numel() for info in self.header.tensors.values())
+
+
+def open_checkpoint(source: str | Path) -> Checkpoint:
+    """Read config and header of a folder or file, build the model on the meta device, check that they fit.
+
+    Raises:
+        CheckpointError: they do not; names what is wrong.
+    """
+    config_path, weights_path = find_files(Path(source))
+    header = read_header(weights_path)
+    if config_path is None:
+        config = parse_single_file(config_from_metadata(header))
+    else:
+        raw = read_json(config_path)
+        config = parse_own(raw) if is_own_format(raw) else parse_config(raw)
+    model = OneChunkModel(config.model, vae_size(header))
+    num_registers = model.check_shapes(config.vae_video_sizes or PROBE_SIZE)
+    check_names(header, model.state_dict(), model.unused_prefixes())
+    model.drop_unused()
+    try:
+        plan = chunk_plan(config)
+        preprocess = PreprocessOptions.from_config(config.video_preprocess_args)
+    except ValueError as error:
+        raise CheckpointError(f"config: {error}") from error
+    return Checkpoint(config, header, model, num_registers, plan, preprocess)
+
+
+def chunk_plan(config: ReleasedConfig) -> ChunkPlan:
+    """How clips are cut; what a single file does not state is as in the released checkpoints."""
+    chunk, overlap = config.chunk_size, config.overlap_size_frames
+    return ChunkPlan(
+        DEFAULT_CHUNK_FRAMES if chunk is None else chunk,
+        DEFAULT_OVERLAP if overlap is None else overlap,
+        TEMPORAL_RATIO,
+    )
+
+
+def is_released(path: Path) -> bool:
+    """Does this look like a checkpoint for `load_released`, and not like a saved `DiffusionPipeline`?"""
+    if not path.is_dir():
+        return path.suffix == ".safetensors"
+    return not (path / "model_index.json").exists() and any(path.glob("*.safetensors"))
+
+
+def find_files(source: Path) -> tuple[Path | None, Path]:
+    """config.json (None for the single-file form) and the weights.
+
+    Raises:
+        CheckpointError: there are none.
+    """
+    if source.is_file():
+        return None, source
+    if not source.is_dir():
+        raise CheckpointError(f"{source} does not exist")
+    config, weights = source / CONFIG_NAME, source / WEIGHTS_NAME
+    if config.is_file() and weights.is_file():
+        return config, weights
+    if config.is_file():
+        raise CheckpointError(f"{source.name} has a {CONFIG_NAME} but no {WEIGHTS_NAME}")
+    files = [path for path in sorted(source.glob("*.safetensors")) if "_target_" in read_header(path).metadata]
+    if len(files) != 1:
+        raise CheckpointError(f"{source.name} holds neither {CONFIG_NAME} nor one single-file checkpoint")
+    return None, files[0]
+
+
+def read_json(path: Path) -> Any:
+    """Raises CheckpointError where the file is too large or no JSON."""
+    size = path.stat().st_size
+    if size > MAX_CONFIG_BYTES:
+        raise CheckpointError(f"{path.name} has {size} bytes, more than a config needs")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path.name} is not valid JSON: {error}") from error
+
+
+def load_released(
+    source: str | Path,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    revision: str | None = None,
+    device_map: DeviceMap | None = None,
+    reference: bool = False,
+    compiled: bool = False,
+) -> ReleasedTokenizerPipeline:
+    """Load a checkpoint: a Hub repository, a folder (Hub form or our own) or a single safetensors file.
+
+    Args:
+        device: where to load it; None takes cuda, mps or cpu, whatever there is first. With `device_map` it is
+            where offloaded weights are used.
+        dtype: of transformer blocks and VAE (float32, bfloat16 or float16); everything else stays float32. None keeps
+            what is stored.
+        revision: branch, tag or commit of a Hub repository.
+        device_map: spread or offload the weights with Accelerate: "auto", or module names to devices.
+        reference: run as the reference does, draw by draw, instead of better (see `flextok.released.pipeline`).
+        compiled: let torch.compile fuse the transformer blocks; the first call of each shape then takes minutes.
+
+    Raises:
+        CheckpointError: it cannot be fetched or read, its config is not understood, or its weights do not fit.
+        InsufficientMemoryError: it does not fit the device; says what is needed and what is free.
+    """
+    name = str(source)
+    folder = download(name, (CONFIG_NAME, WEIGHTS_NAME), revision) if is_repo_id(name) else Path(source)
+    checkpoint = open_checkpoint(folder)
+    dtype = heavy_dtype(checkpoint.header) if dtype is None else dtype
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype} must be one of {', '.join(map(str, DTYPES))}")
+    set_dtypes(checkpoint.model, dtype)
+    target = torch.device(device) if device is not None else default_device()
+    estimate = estimate_memory(checkpoint.model, checkpoint.config.vae_video_sizes or PROBE_SIZE, target)
+    logger.info("%s needs %s as %s", name, estimate, dtype)
+    if device_map is None:
+        require_memory(estimate, target, dtype, name)
+        fill(checkpoint.model, checkpoint.header, target)
+    else:
+        fill_and_dispatch(checkpoint.model, checkpoint.header, device_map, target)
+    if compiled:
+        for module in checkpoint.model.modules():
+            if isinstance(module, Block):
+                module.compile(dynamic=False)
+    return make_pipeline(checkpoint, name, estimate, reference)
+
+
+def default_device() -> torch.device:
+    """The accelerator of this machine, or its CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def budgets(num_registers: int) -> tuple[int, ...]:
+    """Powers of two up to K, and K: what nested dropout trains on."""
+    return (*(1 << i for i in range((num_registers - 1).bit_length())), num_registers)
+
+
+def make_pipeline(
+    checkpoint: Checkpoint, name: str, estimate: MemoryEstimate, reference: bool
+) -> ReleasedTokenizerPipeline:
+    """The pipeline around a model."""
+    size, plan, preprocess = checkpoint.config.vae_video_sizes, checkpoint.plan, checkpoint.preprocess
+    info = TokenizerInfo(
+        id=name,
+        kind="register",
+        num_registers=checkpoint.num_registers,
+        token_budgets=budgets(checkpoint.num_registers),
+        num_ids=checkpoint.model.quantizer.num_ids,
+        chunk_frames=plan.chunk_frames,
+        height=preprocess.size if size is None else size[1] * SPATIAL_RATIO,
+        width=preprocess.size if size is None else size[2] * SPATIAL_RATIO,
+        temporal_ratio=TEMPORAL_RATIO,
+        fps=DEFAULT_FPS if preprocess.fps is None else preprocess.fps,
+        parameters=checkpoint.parameters,
+        source=name,
+        licence=checkpoint.licence,
+    )
+    return ReleasedTokenizerPipeline(
+        checkpoint.model, info, plan, size, preprocess, checkpoint.config, estimate, reference
+    )
