@@ -52,9 +52,9 @@ class VideoService:
         """(register tokenizer, grid tokenizer); the first call loads them, calls beside it wait."""
         with self._lock:
             if self._models is None:
-                from flextok import load_tokenizer
+                from flextok.api import load_embedded
 
-                self._models = (load_tokenizer("embedded"), load_tokenizer("embedded-grid"))
+                self._models = (load_embedded("embedded"), load_embedded("embedded-grid"))
             return self._models
 
     @staticmethod

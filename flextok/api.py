@@ -6,38 +6,72 @@ from pathlib import Path
 
 import torch
 
+from flextok.hub import MissingFileError, download, is_repo_id
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
-from flextok.models.loading import CheckpointError, load_strict, read_json
+from flextok.models.loading import WEIGHTS_NAME, CheckpointError, load_strict, read_json
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
-from flextok.registry import ASSETS
+from flextok.registry import ASSETS, MODELS
+from flextok.released.load import is_released, load_released
+from flextok.released.pipeline import ReleasedTokenizerPipeline
+from flextok.released.placement import DeviceMap
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 
+EMBEDDED = ("embedded", "embedded-grid")
+OWN_FILES = (
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    "tokenizer/config.json",
+    "vae/config.json",
+    f"tokenizer/{WEIGHTS_NAME}",
+    f"vae/{WEIGHTS_NAME}",
+)
+"""A repository in our own format, small files first."""
 TOKENIZERS = {"RegisterTokenizer": RegisterTokenizer, "GridTokenizer": GridTokenizer}
 """The only classes a checkpoint can name; anything else is refused, never imported."""
 
 
 def load_tokenizer(
-    source: str | Path = "embedded", device: str | torch.device | None = None, dtype: torch.dtype | None = None
-) -> VideoTokenizerPipeline:
+    source: str | Path = "embedded",
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    revision: str | None = None,
+    device_map: DeviceMap | None = None,
+    reference: bool = False,
+) -> VideoTokenizerPipeline | ReleasedTokenizerPipeline:
     """Load a tokenizer, ready to run.
 
     Args:
-        source: "embedded", "embedded-grid", a folder written by `save_pretrained`, or a Hub id of such a folder.
+        source: "embedded", "embedded-grid", a folder written by `save_pretrained`, a released VideoFlexTok checkpoint
+            (folder or single file), or a Hub id of either kind.
         device: None stays on the CPU.
-        dtype: None is float32.
+        dtype: None is float32 for our own format and what is stored for released checkpoints.
+        revision: branch, tag or commit of a Hub id.
+        device_map: spreads a released checkpoint with Accelerate ("auto", or module names to devices).
+        reference: a released checkpoint repeats its reference implementation draw by draw.
 
     Raises:
-        CheckpointError: a ValueError in one sentence: no such model, no network, or damaged or foreign files.
+        CheckpointError: a ValueError in one sentence: no such model, no network, damaged or foreign files.
+        ValueError: an option that this source does not have.
     """
     name = str(source)
-    if name in ("embedded", "embedded-grid"):
-        pipe = load_folder(ASSETS / name, dtype, vae_folder=ASSETS / "embedded" / "vae")
-    else:
-        pipe = load_folder(Path(source) if Path(source).is_dir() else _download(name), dtype)
-    pipe.source = name
-    return pipe.to(device) if device is not None else pipe
+    if name in EMBEDDED:
+        return _placed(load_embedded(name, dtype), name, device)
+    folder = _own_format(name, revision)
+    if folder is None:
+        return load_released(
+            name, device=device or "cpu", dtype=dtype, revision=revision, device_map=device_map, reference=reference
+        )
+    if device_map is not None or reference:
+        raise ValueError(f"device_map and reference are for released checkpoints, which {name!r} is not")
+    return _placed(load_folder(folder, dtype), name, device)
+
+
+def load_embedded(name: str, dtype: torch.dtype | None = None) -> VideoTokenizerPipeline:
+    """One of `EMBEDDED` from this repository's assets; the grid shares the VAE of the register tokenizer."""
+    return load_folder(ASSETS / name, dtype, vae_folder=ASSETS / "embedded" / "vae")
 
 
 def load_folder(
@@ -71,26 +105,21 @@ def load_folder(
         raise CheckpointError(f"{folder} has settings this version does not know: {error}") from error
 
 
-def _download(repo_id: str) -> Path:
-    """A Hub repository's JSON and safetensors files in the local cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
+def _placed(pipe: VideoTokenizerPipeline, name: str, device: str | torch.device | None) -> VideoTokenizerPipeline:
+    pipe.source = name
+    return pipe if device is None else pipe.to(device)
 
+
+def _own_format(name: str, revision: str | None) -> Path | None:
+    """The folder, fetched if need be, of a model in our own format; None for a released checkpoint."""
+    if not is_repo_id(name):
+        return None if is_released(Path(name)) else Path(name)
+    if any(entry.id == name and entry.source == "hub" for entry in MODELS):
+        return None
     try:
-        return Path(snapshot_download(repo_id, allow_patterns=["*.json", "*.safetensors"]))
-    except HFValidationError as error:
-        raise CheckpointError(f"{repo_id!r} is neither a folder nor a Hub id like 'owner/name'") from error
-    except GatedRepoError as error:
-        raise CheckpointError(f"{repo_id} is gated: accept its terms on its Hub page and log in") from error
-    except RepositoryNotFoundError as error:
-        raise CheckpointError(f"there is no repository {repo_id} on the Hub, or it is private") from error
-    except (LocalEntryNotFoundError, OSError) as error:
-        raise CheckpointError(f"{repo_id} is not in the local cache and the Hub cannot be reached") from error
+        return download(name, OWN_FILES, revision)
+    except MissingFileError:
+        return None
 
 
-__all__ = ["CheckpointError", "load_folder", "load_tokenizer"]
+__all__ = ["CheckpointError", "load_embedded", "load_folder", "load_tokenizer"]

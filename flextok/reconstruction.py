@@ -16,6 +16,7 @@ from flextok.data.pixels import to_float
 from flextok.data.video_io import pad_to_chunks, read_video
 from flextok.metrics.reconstruction import psnr, ssim
 from flextok.pipelines.pipeline_tokenizer import TokenizerInfo, VideoTokenizerPipeline
+from flextok.released.pipeline import ReleasedTokenizerPipeline
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def load_clip(
 
 
 def sweep(
-    pipe: VideoTokenizerPipeline,
+    pipe: VideoTokenizerPipeline | ReleasedTokenizerPipeline,
     clip: Clip,
     budgets: Sequence[int],
     num_inference_steps: int | None = None,
@@ -84,14 +85,15 @@ def sweep(
     ids = None
     for k in sorted(set(budgets)):
         started = time.perf_counter()
-        if pipe.info.kind == "grid":
-            ids = pipe.tokenize(clip.video, k)  # another grid, other tokens
+        grid = pipe.info.kind == "grid"
+        if grid and isinstance(pipe, VideoTokenizerPipeline):
+            ids = pipe.tokenize(clip.video, keep_k=k)  # another grid, other tokens
         elif ids is None:
             ids = pipe.tokenize(clip.video)
         generator = torch.Generator().manual_seed(seed)
         frames = pipe.detokenize(
             ids,
-            None if pipe.info.kind == "grid" else k,
+            keep_k=None if grid else k,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             generator=generator,
@@ -135,7 +137,13 @@ def grid_at_equal_tokens(
 
 
 def measure(
-    pipe: VideoTokenizerPipeline, clip: Clip, frames: Tensor, k: int, label: str, num_tokens: int, seconds: float
+    pipe: VideoTokenizerPipeline | ReleasedTokenizerPipeline,
+    clip: Clip,
+    frames: Tensor,
+    k: int,
+    label: str,
+    num_tokens: int,
+    seconds: float,
 ) -> Reconstruction:
     """Compare decoded frames with the real frames of the clip that they cover."""
     length = min(frames.shape[2], clip.num_real)

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from flextok.api import load_tokenizer
+from flextok.api import load_embedded
 from flextok.bench import results
 from flextok.data.datasets import ToyboxDataset
 from flextok.data.pixels import to_float, to_uint8
@@ -48,7 +48,7 @@ class Options:
 
 def main(arguments: list[str] | None = None) -> None:
     options = tyro.cli(Options, args=arguments, prog="python -m flextok.bench reconstruction")
-    register, grid = load_tokenizer("embedded"), load_tokenizer("embedded-grid")
+    register, grid = load_embedded("embedded"), load_embedded("embedded-grid")
     sets = {
         "toybox_test": _toybox(TEST_SEEDS, options.clips),
         "toybox_held_out_combinations": _toybox(HELD_OUT_SEEDS, options.clips // 3),

@@ -20,12 +20,12 @@ REPEATS = 7
 def main(arguments: list[str] | None = None) -> None:
     if arguments:
         raise SystemExit("python -m flextok.bench speed takes no arguments")
-    from flextok.api import load_tokenizer
+    from flextok.api import load_embedded
 
     started = time.perf_counter()
-    register = load_tokenizer("embedded")
+    register = load_embedded("embedded")
     loading = time.perf_counter() - started
-    grid = load_tokenizer("embedded-grid")
+    grid = load_embedded("embedded-grid")
     video = to_float(ToyboxDataset(TEST_SEEDS)[0])
     ids, grid_ids = register.tokenize(video), grid.tokenize(video)
     report = {

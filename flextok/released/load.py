@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from flextok.chunking import ChunkPlan
+from flextok.hub import download, is_repo_id
 from flextok.models.layers.transformer import Block
 from flextok.pipelines.pipeline_tokenizer import TokenizerInfo
 from flextok.released.config import ReleasedConfig, parse_config, parse_single_file
 from flextok.released.errors import CheckpointError
-from flextok.released.hub import download, is_repo_id
 from flextok.released.memory import MemoryEstimate, estimate_memory, require_memory
 from flextok.released.model import OneChunkModel
 from flextok.released.pipeline import ReleasedTokenizerPipeline

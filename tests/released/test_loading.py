@@ -15,8 +15,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from flextok import hub
 from flextok.bench.synthetic import TINY, synthetic_config, write_checkpoint
-from flextok.released import hub, memory
+from flextok.released import memory
 from flextok.released.config import parse_config
 from flextok.released.errors import CheckpointError
 from flextok.released.load import is_released, load_released, open_checkpoint

@@ -16,9 +16,13 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from flextok.released.errors import CheckpointError
+from flextok.models.loading import CheckpointError
 
 _REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class MissingFileError(CheckpointError):
+    """The repository is there, the file is not."""
 
 
 def is_repo_id(source: str) -> bool:
@@ -41,7 +45,8 @@ def download(repo: str, names: tuple[str, ...], revision: str | None = None) -> 
     folder = Path()
     for name in names:
         try:
-            folder = Path(hf_hub_download(repo, name, revision=revision)).parent
+            path = Path(hf_hub_download(repo, name, revision=revision))
+            folder = path.parents[name.count("/")]
         except GatedRepoError as error:
             raise CheckpointError(
                 f"{repo} is gated: accept its terms on huggingface.co/{repo} and log in with `hf auth login`"
@@ -55,7 +60,7 @@ def download(repo: str, names: tuple[str, ...], revision: str | None = None) -> 
         except LocalEntryNotFoundError as error:  # a kind of EntryNotFoundError, so it comes first
             raise CheckpointError(f"{repo}{at} cannot be reached (offline) and {name} is not in the cache") from error
         except EntryNotFoundError as error:
-            raise CheckpointError(f"{repo}{at} holds no {name}, so it is no VideoFlexTok checkpoint") from error
+            raise MissingFileError(f"{repo}{at} holds no {name}, so it is no VideoFlexTok checkpoint") from error
         except HFValidationError as error:
             raise CheckpointError(f"{repo!r} is not the name of a repository") from error
         except (HfHubHTTPError, OSError) as error:
