@@ -29,7 +29,7 @@ class RegisterEncoder(nn.Module):
         self.embed = PatchEmbedder(latent_channels, patch, (h // patch, w // patch), t, dim)
         places = coarse_to_fine_places(num_registers, h // patch, w // patch)
         start = self.embed.position.detach()[places] + self.embed.frame.detach()  # (t, k, d)
-        self.registers = nn.Parameter(start + 0.1 * torch.randn(t, num_registers, dim))
+        self.registers = nn.Parameter(start + 0.1 * torch.randn_like(start))
         self.blocks = nn.ModuleList(Block(dim, head_dim) for _ in range(depth))
         self.head = nn.Linear(dim, code_dim)
 

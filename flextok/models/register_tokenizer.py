@@ -54,7 +54,7 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
         self.decoder = FlowDecoder(latent_channels, size, patch, dim, decoder_depth, head_dim, decoder_attention)
         places = coarse_to_fine_places(num_registers, size[1] // patch, size[2] // patch)
         start = self.decoder.embed.position.detach()[places]
-        self.token_position = nn.Parameter(start + 0.1 * torch.randn(num_registers, dim))
+        self.token_position = nn.Parameter(start + 0.1 * torch.randn_like(start))
         self.token_frame = nn.Parameter(self.decoder.embed.frame.detach().clone())
         self.decoder.initialise()
 
