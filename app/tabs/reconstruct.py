@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the page itself does not load PyTorch
 INTRO = (
     "Choose an example or drop in a video. It becomes **5 latent frames of up to 64 tokens**, ordered from coarse to "
     "fine; any number of them per latent frame decodes to a whole video. Beside it: a classic **3D grid** of tokens "
-    "given the same number of tokens."
+    "given the same number of tokens. The first two seconds of a video are used."
 )
 LATENT_FRAMES = 5
 
@@ -39,7 +39,7 @@ def build(service: VideoService, demo: gr.Blocks) -> None:
             examples = [str(path) for path in service.example_paths()]
             video = gr.Video(
                 value=examples[0] if examples else None,
-                label="Clip (the first 2 seconds from the start are used)",
+                label="Clip",
                 sources=["upload", "webcam"],
                 height=240,
                 elem_id="clip",
