@@ -69,11 +69,11 @@ class VideoService:
         Raises:
             gr.Error: with one sentence for whatever is wrong with the request.
         """
-        from flextok.reconstruction import grid_at_equal_tokens, load_clip, sweep
-
         check_request(path, keep_k, start_s, steps, guidance, seed)
         try:
-            register, grid = self.models()
+            register, grid = self.models()  # first: two threads that import diffusers at once can fail
+            from flextok.reconstruction import grid_at_equal_tokens, load_clip, sweep
+
             clip = load_clip(str(path), register.info, start_s)
             progress = Progress(clip, keep_k, "clip read")
             yield progress
