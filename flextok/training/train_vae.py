@@ -35,13 +35,14 @@ class VAEConfig:
     decoder_widths: tuple[int, int] = (128, 224)
     encoder_blocks: tuple[int, int] = (2, 3)
     decoder_blocks: tuple[int, int] = (3, 3)
-    mse_weight: float = 2.0
+    log_mse_weight: float = 0.03
+    """PSNR is a logarithm of the squared error, so this term serves it on easy clips as much as on hard ones."""
     gradient_weight: float = 0.5
     kl_weight: float = 1e-4
 
 
 class VAEObjective(nn.Module):
-    """L1 + MSE + L1 of spatial and temporal differences + a slight KL."""
+    """L1 + log MSE of each clip + L1 of spatial and temporal differences + a slight KL."""
 
     def __init__(self, vae: AutoencoderCausalVideo, config: VAEConfig) -> None:
         super().__init__()
@@ -51,12 +52,13 @@ class VAEObjective(nn.Module):
         generator = torch.Generator(video.device).manual_seed(self.config.run.seed * 1_000_003 + step)
         reconstruction, posterior = self.vae(video, generator)
         error = reconstruction - video
-        l1, mse = error.abs().mean(), error.square().mean()
+        l1, mse = error.abs().mean(), error.square().mean(dim=(1, 2, 3, 4))  # (), (b,)
         gradient = torch.stack([error.diff(dim=d).abs().mean() for d in (2, 3, 4)]).sum() / 3
         kl = 0.5 * (posterior.mean.square() + posterior.logvar.exp() - 1 - posterior.logvar).mean()
         c = self.config
-        loss = l1 + c.mse_weight * mse + c.gradient_weight * gradient + c.kl_weight * kl
-        return {"loss": loss, "l1": l1, "mse": mse, "kl": kl}
+        log_mse = (mse + 1e-5).log().mean()
+        loss = l1 + c.log_mse_weight * log_mse + c.gradient_weight * gradient + c.kl_weight * kl
+        return {"loss": loss, "l1": l1, "mse": mse.mean(), "kl": kl}
 
 
 class VAEStage:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from diffusers.training_utils import EMAModel
 from PIL import Image
 from torch import Tensor, nn
@@ -85,9 +85,15 @@ def train(stage: Stage, run: RunConfig, config: object) -> None:
     """
     if run.threads:
         torch.set_num_threads(run.threads)
-    accelerator = Accelerator(mixed_precision=run.mixed_precision, step_scheduler_with_optimizer=False)
+    accelerator = Accelerator(
+        mixed_precision=run.mixed_precision,
+        step_scheduler_with_optimizer=False,
+        # A step without any token (for guidance) leaves the encoder out, and a short prefix some registers.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
     if run.batch_size % accelerator.num_processes:
         raise ValueError(f"batch_size={run.batch_size} must be divisible by {accelerator.num_processes} processes")
+    report_processes(accelerator)
     set_seed(run.seed)
     module = stage.module
     ema = EMAModel(module.parameters(), decay=run.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
@@ -133,6 +139,17 @@ def train(stage: Stage, run: RunConfig, config: object) -> None:
         accelerator.wait_for_everyone()
     meter.close()
     accelerator.end_training()
+
+
+def report_processes(accelerator: Accelerator) -> None:
+    """Say how many processes train. `accelerate launch --cpu --num_processes 2` starts one unless it has MPI."""
+    if accelerator.is_main_process:
+        logger.info("training on %d process(es), %s", accelerator.num_processes, accelerator.device)
+    if accelerator.num_processes == 1 and accelerator.device.type == "cpu" and "MASTER_ADDR" in os.environ:
+        logger.warning(
+            "accelerate was asked for several processes and started one: on CPUs it needs MPI for more. "
+            "Without MPI use: ACCELERATE_USE_CPU=1 torchrun --nproc_per_node 2 -m flextok.training..."
+        )
 
 
 def make_optimizers(module: nn.Module, run: RunConfig) -> Iterator[torch.optim.Optimizer]:

@@ -35,11 +35,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def launch(stage: str, preset: str, out: Path, *options: str, processes: int = 1) -> list[dict[str, float]]:
     """Run a stage as a user does; the rows of its metrics.jsonl."""
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes)]
+    launcher = ["accelerate.commands.launch", "--cpu", "--num_processes", "1"]
+    if processes > 1:  # what accelerate's own launcher starts on CPUs only with MPI
+        launcher = ["torch.distributed.run", "--nproc_per_node", str(processes)]
+    command = [sys.executable, "-m", *launcher]
     command += ["-m", f"flextok.training.{stage}", preset, "--run.out", str(out), "--run.log-every", "1", *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert f"training on {processes} process(es)" in done.stderr
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 

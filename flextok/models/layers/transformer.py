@@ -24,6 +24,20 @@ def layer_norm(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:], eps=NORM_EPS)
 
 
+def attention_by_matmul(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """What SDPA computes, as plain products: (b, heads, s, head_dim). For training on a CPU.
+
+    The backward pass of SDPA's CPU kernel is slow at the sequence lengths of a clip: forward and backward in bf16 on
+    one core took 31 ms against 11 ms here at 160 tokens, 106 ms against 67 ms at 400 (16 clips, 3 heads of 64).
+    """
+    logits = (q @ k.transpose(-1, -2)) * scale  # (b, heads, s, s)
+    if mask is not None:
+        if mask.dtype == torch.bool:
+            mask = torch.zeros_like(mask, dtype=logits.dtype).masked_fill(~mask, float("-inf"))
+        logits = logits + mask.to(logits.dtype)
+    return logits.softmax(-1) @ v
+
+
 class BlockModulation(Protocol):
     """What a time embedding does to the two branches of a block (adaLN)."""
 
@@ -84,10 +98,12 @@ class Attention(nn.Module):
             q, k = layer_norm(q), layer_norm(k)
         q, k, v = (y.transpose(1, 2) for y in (q, k, v))  # (b, heads, s, head_dim)
         scale = 8 / self.head_dim
-        if mask is None or isinstance(mask, Tensor):
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(1, 2)
-        else:
+        if mask is not None and not isinstance(mask, Tensor):
             y = mask(q, k, v, scale)
+        elif q.requires_grad and q.device.type == "cpu":
+            y = attention_by_matmul(q, k, v, mask, scale).transpose(1, 2)
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(1, 2)
         return self.proj(y.flatten(2))
 
 
