@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 from app.service import VideoService
 from app.ui import build_demo, launch_options
 
 
 def main() -> None:
-    service = VideoService()
+    # Checkpoint folders of your own, offered beside the known models.
+    local = os.environ.get("FLEXTOK_MODELS", "")
+    service = VideoService([path for path in local.split(os.pathsep) if path])
     service.load_in_background()
     demo = build_demo(service)
     demo.queue(max_size=32, default_concurrency_limit=1)

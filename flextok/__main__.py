@@ -59,15 +59,20 @@ class Reconstruct:
 
 @dataclass(frozen=True)
 class Info:
-    """List the models that can be loaded by name."""
+    """List the models that can be loaded by name, and whether they run on this machine."""
 
     def run(self) -> None:
+        from flextok.availability import availability
         from flextok.registry import list_models
 
-        print(f"{'id':40s} {'kind':9s} {'pixels':>6s} {'K':>4s} {'params':>8s} {'memory':>9s}  licence")
+        print(
+            f"{'id':40s} {'kind':9s} {'pixels':>6s} {'K':>4s} {'params':>8s} {'memory':>8s}  {'licence':21s} runs here"
+        )
         for entry in list_models():
+            found = availability(entry)
             print(f"{entry.id:40s} {entry.kind:9s} {entry.pixels:6d} {entry.num_registers:4d} "
-                  f"{entry.parameters_m:6.1f} M {entry.memory_mib:5.0f} MiB  {entry.licence}")  # fmt: skip
+                  f"{entry.parameters_m:6.1f} M {entry.memory_gib:4.1f} GiB  {entry.licence:21s} "
+                  f"{f'yes, on {found.device}' if found.runs else f'no: {found.reason}'}")  # fmt: skip
 
 
 Command = Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")] | Annotated[Info, tyro.conf.subcommand("info")]

@@ -9,7 +9,9 @@ import gradio as gr
 import numpy as np
 
 from app.cards import Card, row
-from app.service import MAX_GUIDANCE, MAX_SEED, MAX_STEPS, NUM_REGISTERS, Progress, VideoService
+from app.picker import model_picker, picker_rows, show_models
+from app.service import EMBEDDED, MAX_GUIDANCE, MAX_SEED, MAX_STEPS, Progress, VideoService
+from flextok.registry import ModelEntry
 
 if TYPE_CHECKING:  # the page itself does not load PyTorch
     from torch import Tensor
@@ -17,23 +19,24 @@ if TYPE_CHECKING:  # the page itself does not load PyTorch
     from flextok.reconstruction import Reconstruction
 
 INTRO = (
-    "Choose an example or drop in a video. It becomes **5 latent frames of up to 64 tokens**, ordered from coarse to "
+    "Choose an example or drop in a video. It becomes **5 latent frames of up to K tokens**, ordered from coarse to "
     "fine; any number of them per latent frame decodes to a whole video. Beside it: a classic **3D grid** of tokens "
     "given the same number of tokens. The first two seconds of a video are used."
 )
 LATENT_FRAMES = 5
 
 
-def budget_line(keep_k: int) -> str:
-    """What a budget means for one 17-frame clip: ids of 1,000 values take 10 bits."""
+def budget_line(keep_k: int, entry: ModelEntry) -> str:
+    """What a budget means for one 17-frame clip."""
     tokens = LATENT_FRAMES * int(keep_k)
-    num_bytes = -(-tokens * 10 // 8)
+    num_bytes = -(-tokens * entry.bits_per_token // 8)
     return f"**{int(keep_k)}** tokens per latent frame: **{tokens}** tokens, **{num_bytes} bytes** for 17 frames"
 
 
 def build(service: VideoService, demo: gr.Blocks) -> None:
     """Lay out and wire the tab; the first example is reconstructed as soon as the page opens."""
     gr.Markdown(INTRO)
+    entry = service.entry(EMBEDDED)
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
             examples = [str(path) for path in service.example_paths()]
@@ -46,32 +49,52 @@ def build(service: VideoService, demo: gr.Blocks) -> None:
             )
             if examples:
                 gr.Examples(examples, video, label="Examples (Toybox clips no model was trained on)")
-            keep_k = gr.Slider(1, NUM_REGISTERS, 8, step=1, label="Tokens per latent frame, k", elem_id="keep-k")
-            budget = gr.Markdown(budget_line(8))
+            keep_k = gr.Slider(1, entry.num_registers, 8, step=1, label="Tokens per latent frame, k", elem_id="keep-k")
+            budget = gr.Markdown(budget_line(8, entry), elem_id="budget")
             with gr.Row():
                 run = gr.Button("Reconstruct", variant="primary", elem_id="run")
                 stop = gr.Button("Cancel", elem_id="cancel")
             with gr.Accordion("Decoder settings", open=False):
                 start_s = gr.Number(0, minimum=0, label="Start in the video, seconds")
-                steps = gr.Slider(1, MAX_STEPS, 8, step=1, label="Sampling steps")
-                guidance = gr.Slider(0, MAX_GUIDANCE, 1, step=0.1, label="Guidance scale (1 = off)")
+                steps = gr.Slider(1, MAX_STEPS, entry.steps, step=1, label="Sampling steps")
+                guidance = gr.Slider(0, MAX_GUIDANCE, entry.guidance, step=0.1, label="Guidance scale (1 = off)")
                 seed = gr.Number(0, minimum=0, maximum=MAX_SEED, precision=0, label="Seed (the same for every k)")
+            with gr.Accordion("Model", open=False):
+                model = model_picker(EMBEDDED, picker_rows(service.known()), elem_id="model")
         with gr.Column(scale=3):
             status = gr.Markdown("Loading the model ...", elem_id="status")
             gr.Markdown("#### At your budget, with equal tokens")
             chosen = gr.HTML(elem_id="chosen")
             gr.Markdown("#### One token sequence, more and more of it")
             ladder = gr.HTML(elem_id="ladder")
-    keep_k.input(budget_line, keep_k, budget, queue=False, show_progress="hidden", api_visibility="private")
+
+    def pick(model_id: str, keep_k: int) -> tuple[gr.Slider, str, int, float, str]:
+        """Set the controls to what suits a model."""
+        entry = service.entry(model_id)
+        k = min(int(keep_k), entry.num_registers)
+        picked = f"{entry.id} is picked; press Reconstruct."
+        slider = gr.Slider(maximum=entry.num_registers, value=k)
+        return slider, budget_line(k, entry), entry.steps, entry.guidance, picked
+
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+    keep_k.input(lambda k, name: budget_line(k, service.entry(name)), [keep_k, model], budget, **quiet)
+    model.input(pick, [model, keep_k], [keep_k, budget, steps, guidance, status], **quiet)
+    demo.load(
+        lambda: show_models(picker_rows(service.look_around())),
+        outputs=model,
+        show_progress="hidden",
+        api_visibility="private",
+        concurrency_id="look",
+    )
 
     def reconstruct(
-        path: str | None, keep_k: int, start_s: float, steps: int, guidance: float, seed: int
+        path: str | None, keep_k: int, start_s: float, steps: int, guidance: float, seed: int, model: str = EMBEDDED
     ) -> Iterator[tuple[str, str, str]]:
         """Reconstruct a video from k tokens per latent frame; yields status, comparison and ladder as HTML."""
-        for progress in service.reconstruct(path, keep_k, start_s, steps, guidance, seed):
+        for progress in service.reconstruct(path, keep_k, start_s, steps, guidance, seed, model):
             yield status_line(progress), comparison(progress), coarse_to_fine(progress)
 
-    inputs, outputs = [video, keep_k, start_s, steps, guidance, seed], [status, chosen, ladder]
+    inputs, outputs = [video, keep_k, start_s, steps, guidance, seed, model], [status, chosen, ladder]
     lane: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "cpu", "show_progress": "minimal"}
     running = run.click(reconstruct, inputs, outputs, api_name="reconstruct", show_progress_on=status, **lane)
     again = keep_k.release(
@@ -109,7 +132,7 @@ def comparison(progress: Progress) -> str:
         cards.append(_result_card(progress.coarser_grid, progress, "3D grid, coarser cells"))
     if progress.fewer_frames is not None:
         cards.append(_result_card(progress.fewer_frames, progress, "3D grid, fewer frames"))
-    elif progress.done:
+    elif progress.done and progress.has_grid:
         line = f"{LATENT_FRAMES * progress.keep_k} tokens do not fill one latent frame of 64 cells"
         cards.append(Card("3D grid, fewer frames", (line,), None))
     return row(cards, total)
@@ -122,7 +145,8 @@ def coarse_to_fine(progress: Progress) -> str:
 
 def _original(progress: Progress) -> Card:
     frames = _pixels(progress.clip.video[:, :, : progress.clip.num_real])
-    return Card("Original", (f"{len(frames)} frames, 64 x 64",), frames, progress.clip.fps)
+    height, width = frames.shape[1:3]
+    return Card("Original", (f"{len(frames)} frames, {width} x {height}",), frames, progress.clip.fps)
 
 
 def _result_card(result: Reconstruction, progress: Progress, title: str) -> Card:

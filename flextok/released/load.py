@@ -198,18 +198,16 @@ def budgets(num_registers: int) -> tuple[int, ...]:
     return (*(1 << i for i in range((num_registers - 1).bit_length())), num_registers)
 
 
-def make_pipeline(
-    checkpoint: Checkpoint, name: str, estimate: MemoryEstimate, reference: bool
-) -> ReleasedTokenizerPipeline:
-    """The pipeline around a model."""
-    size, plan, preprocess = checkpoint.config.vae_video_sizes, checkpoint.plan, checkpoint.preprocess
-    info = TokenizerInfo(
+def checkpoint_info(checkpoint: Checkpoint, name: str) -> TokenizerInfo:
+    """What a checkpoint says about itself."""
+    size, preprocess = checkpoint.config.vae_video_sizes, checkpoint.preprocess
+    return TokenizerInfo(
         id=name,
         kind="register",
         num_registers=checkpoint.num_registers,
         token_budgets=budgets(checkpoint.num_registers),
         num_ids=checkpoint.model.quantizer.num_ids,
-        chunk_frames=plan.chunk_frames,
+        chunk_frames=checkpoint.plan.chunk_frames,
         height=preprocess.size if size is None else size[1] * SPATIAL_RATIO,
         width=preprocess.size if size is None else size[2] * SPATIAL_RATIO,
         temporal_ratio=TEMPORAL_RATIO,
@@ -218,6 +216,19 @@ def make_pipeline(
         source=name,
         licence=checkpoint.licence,
     )
+
+
+def make_pipeline(
+    checkpoint: Checkpoint, name: str, estimate: MemoryEstimate, reference: bool
+) -> ReleasedTokenizerPipeline:
+    """The pipeline around a model."""
     return ReleasedTokenizerPipeline(
-        checkpoint.model, info, plan, size, preprocess, checkpoint.config, estimate, reference
+        checkpoint.model,
+        checkpoint_info(checkpoint, name),
+        checkpoint.plan,
+        checkpoint.config.vae_video_sizes,
+        checkpoint.preprocess,
+        checkpoint.config,
+        estimate,
+        reference,
     )

@@ -58,9 +58,28 @@ def test_uploaded_video_goes_through(browser_page: Page) -> None:
     tab.get_by_label("Clear").first.click()
     tab.locator("#clip input[type=file]").set_input_files(MEDIA / "world.mp4")
     expect(tab.locator("#clip video")).to_be_visible(timeout=RESULT_MS)
+    before = tab.locator("#ladder img").first.get_attribute("src") or ""
     tab.locator("#run").click()
-    expect(tab.locator("#status")).to_contain_text("Working", timeout=RESULT_MS)
+    expect(tab.locator("#ladder img").first).not_to_have_attribute("src", before, timeout=RESULT_MS)
     expect(tab.locator("#status")).to_contain_text("Done", timeout=RESULT_MS)
+
+
+def test_a_released_checkpoint_can_be_picked_where_it_runs(browser_page: Page) -> None:
+    tab = browser_page
+    tab.get_by_role("button", name=re.compile(r"^Model\b")).click()
+    picker = tab.locator("#model")
+    released = picker.locator("label", has_text="videoflextok_d18_d28")
+    expect(released).to_contain_text("needs a GPU", timeout=RESULT_MS)
+    expect(released.locator("input")).to_be_disabled()
+    picker.locator("label", has_text="case_a").locator("input").check()
+    expect(tab.locator("#status")).to_contain_text("is picked")
+    tab.locator("#run").click()
+    expect(tab.locator("#status")).to_contain_text("Done", timeout=RESULT_MS)
+    tab.screenshot(path="/tmp/picker.png", full_page=True)
+    expect(tab.locator("#chosen figure")).to_have_count(2)  # no grid was trained beside it
+    expect(tab.locator("#chosen")).to_contain_text("32 x 32")
+    picker.locator("input[value=embedded]").check()
+    expect(tab.locator("#status")).to_contain_text("is picked")
 
 
 def test_cancel_keeps_what_was_ready(browser_page: Page) -> None:

@@ -10,10 +10,21 @@ import pytest
 from gradio_client import Client, handle_file
 
 from app.cards import Card, row
+from app.picker import picker_rows
 from app.service import VideoService, check_request
 from app.tabs.reconstruct import budget_line
+from flextok.availability import Availability, local_id
+from flextok.registry import list_models
 
-GOOD = {"path": "clip.mp4", "keep_k": 8, "start_s": 0.0, "steps": 8, "guidance": 1.0, "seed": 0}
+GOOD = {
+    "path": "clip.mp4",
+    "keep_k": 8,
+    "start_s": 0.0,
+    "steps": 8,
+    "guidance": 1.0,
+    "seed": 0,
+    "num_registers": 64,
+}
 
 
 @pytest.mark.parametrize(
@@ -64,8 +75,33 @@ def test_files_that_are_no_video_are_refused(tmp_path: Path) -> None:
 
 
 def test_budget_line_counts_tokens_and_bytes() -> None:
-    assert "**80** tokens" in budget_line(16)
-    assert "**100 bytes**" in budget_line(16)
+    embedded, released = (entry for entry in list_models() if entry.id == "embedded" or entry.pixels == 256)
+    assert "**80** tokens" in budget_line(16, embedded)
+    assert "**100 bytes**" in budget_line(16, embedded)
+    assert "**160 bytes**" in budget_line(16, released)
+
+
+def test_models_that_cannot_run_say_why(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    service = VideoService([str(tmp_path), str(tmp_path / "missing")])
+    found = {entry.id: available for entry, available in service.look_around()}
+    assert found["embedded"] is not None
+    assert found["embedded"].runs
+    for source in (tmp_path, tmp_path / "missing"):
+        available = found[local_id(str(source))]
+        assert available is not None
+        assert available.reason
+        assert "\n" not in available.reason
+    for refused in ("no such model", local_id(str(tmp_path)), str(tmp_path), None):
+        with pytest.raises(gr.Error) as caught:
+            list(service.reconstruct(str(service.example_paths()[0]), 8, 0.0, 2, 1.0, 0, refused))
+        assert "\n" not in caught.value.message
+
+
+def test_picker_rows_say_what_is_not_known_yet() -> None:
+    entry = list_models()[0]
+    assert picker_rows([(entry, Availability("cpu"))])[0]["reason"] == ""
+    assert "looking" in picker_rows([(entry, None)])[0]["reason"]
 
 
 def test_cards_escape_and_say_what_is_not_encoded() -> None:

@@ -1,0 +1,94 @@
+"""Can a model run on this machine, and if not, why not: asked before anything is loaded or downloaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flextok.registry import ModelEntry
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Where a model would run; `reason` is one sentence, empty where it can run."""
+
+    device: str
+    reason: str = ""
+
+    @property
+    def runs(self) -> bool:
+        return not self.reason
+
+
+def availability(entry: ModelEntry) -> Availability:
+    """Look at the devices of this machine, their free memory, and whether the weights are here or can be fetched.
+
+    May ask the Hub for a file's headers, which takes up to a few seconds without a network.
+    """
+    if not entry.needs_gpu:
+        return Availability("cpu")
+    from flextok.hub import why_unavailable
+    from flextok.released.load import default_device
+    from flextok.released.memory import GIB, free_bytes
+
+    device = default_device()
+    if device.type == "cpu":
+        return Availability(
+            "cpu", f"needs a GPU: one clip is about {entry.tflop_per_clip:.0f} TFLOP, many minutes on a CPU"
+        )
+    free = free_bytes(device) / GIB
+    if free < entry.memory_gib:
+        return Availability(
+            device.type, f"needs {entry.memory_gib:.1f} GiB of GPU memory, this machine has {free:.1f} GiB free"
+        )
+    return Availability(device.type, why_unavailable(entry.id) if entry.source == "hub" else "")
+
+
+def local_id(source: str) -> str:
+    """How a checkpoint of this machine is called on a page: its folder's name, not where that lies."""
+    return f"local/{Path(source).name}"
+
+
+def describe_local(source: str) -> tuple[ModelEntry, Availability]:
+    """What a picker shows of a checkpoint on this machine's disk; one that cannot be read says why.
+
+    Args:
+        source: a folder or file as `load_tokenizer` takes it.
+    """
+    from flextok.api import load_folder
+    from flextok.models.loading import CheckpointError
+    from flextok.released.load import checkpoint_info, default_device, is_released, open_checkpoint
+    from flextok.released.memory import GIB
+    from flextok.released.pipeline import DEFAULT_GUIDANCE, DEFAULT_STEPS
+
+    def entry(pixels: int, k: int, num_ids: int, parameters: int, steps: int, guidance: float) -> ModelEntry:
+        millions, gib = parameters / 1e6, parameters * 4 / GIB
+        work, unknown = 0.0, "not stated"
+        return ModelEntry(
+            local_id(source),
+            "register",
+            "local",
+            pixels,
+            k,
+            num_ids,
+            millions,
+            gib,
+            work,
+            steps,
+            guidance,
+            unknown,
+            unknown,
+        )
+
+    try:
+        if is_released(Path(source)):
+            info, steps, guidance = checkpoint_info(open_checkpoint(source), source), DEFAULT_STEPS, DEFAULT_GUIDANCE
+        else:
+            pipe = load_folder(Path(source))
+            info, steps, guidance = pipe.info, pipe.config.num_inference_steps, pipe.config.guidance_scale
+    except CheckpointError as error:
+        return entry(0, 1, 2, 0, 1, 1.0), Availability("cpu", str(error))
+    if info.kind != "register":
+        return entry(info.height, 1, 2, 0, 1, 1.0), Availability("cpu", "is a grid tokenizer, which has no prefix")
+    described = entry(info.height, info.num_registers, info.num_ids, info.parameters, steps, guidance)
+    return described, Availability(default_device().type)
