@@ -1,7 +1,15 @@
-"""Write the demo's example clips: `python -m app.make_examples`. Toybox test clips, so ours to ship."""
+"""Write the demo's example clips and what the embedded models make of them: `python -m app.make_examples`.
+
+The clips are Toybox test clips, so ours to ship. Run it again whenever the embedded weights change.
+"""
 
 from __future__ import annotations
 
+import json
+
+from app.player import PREBAKED, payload
+from app.service import EMBEDDED, Request, VideoService
+from app.tabs.explore import note
 from flextok.data.toybox_caption import caption
 from flextok.data.toybox_render import render
 from flextok.data.toybox_spec import FPS, TEST_SEEDS, sample_spec
@@ -27,7 +35,17 @@ def main() -> None:
         spec = sample_spec(TEST_SEEDS.start + offset, action=action)
         write_video(render(spec), folder / f"{name}.mp4", FPS)
         lines.append(f"- `{name}.mp4`: {caption(spec)}")
+        prebake(name, caption(spec))
     (folder / "README.md").write_text("\n".join(lines) + "\n")
+
+
+def prebake(name: str, title: str) -> None:
+    """Decode an example at every budget, as a visitor would, and keep what the page shows."""
+    service = VideoService()
+    *_, last = service.reconstruct(Request(str(ASSETS / "examples" / f"{name}.mp4")))
+    shown = {"title": title, **payload(last, service.entry(EMBEDDED), note(EMBEDDED))}
+    PREBAKED.mkdir(parents=True, exist_ok=True)
+    (PREBAKED / f"{name}.json").write_text(json.dumps(shown) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +21,10 @@ if TYPE_CHECKING:  # PyTorch and diffusers take seconds: they load in the backgr
 
 EXAMPLES = ASSETS / "examples"
 EMBEDDED, EMBEDDED_GRID = "embedded", "embedded-grid"
-SWEEP = (1, 4, 16, 64, 256)
 MAX_STEPS = 50
 MAX_GUIDANCE = 30.0
 MAX_SEED = 2**31 - 1
+MAX_FPS = 60.0
 
 
 @dataclass
@@ -31,15 +32,51 @@ class Progress:
     """What is there so far of one request; the service fills it in and yields it after every result."""
 
     clip: Clip
-    keep_k: int
     stage: str = ""
-    chosen: Reconstruction | None = None
-    coarser_grid: Reconstruction | None = None
-    fewer_frames: Reconstruction | None = None
     sweep: list[Reconstruction] = field(default_factory=list)
-    has_grid: bool = True
-    """Is there a grid trained beside this model to compare with?"""
+    """Registers, budgets ascending."""
+    coarser_grid: list[Reconstruction] = field(default_factory=list)
+    """The grid with fewer cells, for all frames."""
+    shorter_grid: list[tuple[int, Reconstruction]] = field(default_factory=list)
+    """The grid with all its cells, for as many frames as the tokens of a register budget afford."""
+    seconds: float = 0.0
     done: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a visitor asks for; `check` refuses what the page's own controls cannot send but an API call can."""
+
+    path: str | None
+    also_k: int | None = None
+    """A budget beside the powers of two."""
+    start_s: float = 0.0
+    fps: float | None = None
+    """Frames read per second; None is the model's own rate."""
+    steps: int | None = None
+    guidance: float | None = None
+    seed: int = 0
+    model: str = EMBEDDED
+
+    def check(self, entry: ModelEntry) -> None:
+        """Raises gr.Error naming the value and the rule."""
+        if not self.path:
+            raise gr.Error("Choose an example or upload a video first.", print_exception=False)
+        rules = (
+            ("Tokens per latent frame", self.also_k, 1, entry.num_registers, True),
+            ("Start", self.start_s, 0, 86_400, False),
+            ("Frames per second", self.fps, 0.5, MAX_FPS, False),
+            ("Steps", self.steps, 1, MAX_STEPS, True),
+            ("Guidance", self.guidance, 0, MAX_GUIDANCE, False),
+            ("Seed", self.seed, 0, MAX_SEED, True),
+        )
+        for name, value, low, high, whole in rules:
+            if value is None and name not in ("Start", "Seed"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:  # NaN too
+                raise gr.Error(f"{name} must be between {low} and {high}, not {value}.", print_exception=False)
+            if whole and int(value) != value:
+                raise gr.Error(f"{name} must be a whole number, not {value}.", print_exception=False)
 
 
 class VideoService:
@@ -114,63 +151,58 @@ class VideoService:
     def example_paths() -> list[Path]:
         return sorted(EXAMPLES.glob("*.mp4"))
 
-    def reconstruct(
-        self,
-        path: str | None,
-        keep_k: int,
-        start_s: float,
-        steps: int,
-        guidance: float,
-        seed: int,
-        model_id: str = EMBEDDED,
-    ) -> Iterator[Progress]:
-        """Reconstruct a clip at `keep_k`, at the sweep's budgets and with the grid at equal tokens, coarsest first.
+    def reconstruct(self, request: Request) -> Iterator[Progress]:
+        """Reconstruct a clip at every budget, coarsest first, then with the grid at equal tokens.
 
         Raises:
             gr.Error: with one sentence for whatever is wrong with the request.
         """
-        entry = self.entry(model_id)
-        check_request(path, keep_k, start_s, steps, guidance, seed, entry.num_registers)
+        entry = self.entry(request.model)
+        request.check(entry)
+        started = time.perf_counter()
         try:
             pipe = self.model(entry.id)
             from flextok.reconstruction import load_clip, sweep
 
-            clip = load_clip(str(path), pipe.info, start_s)
-            progress = Progress(clip, keep_k, "clip read", has_grid=entry.id == EMBEDDED)
+            clip = load_clip(str(request.path), pipe.info, request.start_s, fps=request.fps)
+            progress = Progress(clip, "clip read")
             yield progress
-            shown = budgets(entry)
-            for result in sweep(pipe, clip, (*shown, keep_k), steps, guidance, seed):
+            steps = request.steps or entry.steps
+            guidance = entry.guidance if request.guidance is None else request.guidance
+            for result in sweep(pipe, clip, budgets(entry, request.also_k), steps, guidance, request.seed):
+                progress.sweep.append(result)
                 progress.stage = f"decoded k = {result.keep_k}"
-                if result.keep_k in shown:
-                    progress.sweep.append(result)
-                if result.keep_k == keep_k:
-                    progress.chosen = result
                 yield progress
-            if progress.has_grid:
-                yield from self._add_grids(progress, steps, seed)
-            progress.stage, progress.done = "done", True
+            if entry.id == EMBEDDED:  # the only model with a grid that was trained beside it
+                yield from self._add_grids(progress, steps, request.seed)
+            progress.seconds, progress.done = time.perf_counter() - started, True
             yield progress
         except ValueError as error:  # VideoError and CheckpointError included: sentences made for users
             raise gr.Error(str(error), print_exception=False) from error
 
     def _add_grids(self, progress: Progress, steps: int, seed: int) -> Iterator[Progress]:
         from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
-        from flextok.reconstruction import grid_at_equal_tokens
+        from flextok.reconstruction import grid_at_equal_tokens, sweep
 
         grid = self.model(EMBEDDED_GRID)
         assert isinstance(grid, VideoTokenizerPipeline)
-        clip, keep_k = progress.clip, progress.keep_k
-        progress.coarser_grid = grid_at_equal_tokens(grid, clip, keep_k, "coarser", steps, seed)
-        progress.stage = "decoded the coarser grid"
-        yield progress
-        progress.fewer_frames = grid_at_equal_tokens(grid, clip, keep_k, "fewer frames", steps, seed)
-        progress.stage = "decoded the shorter grid"
+        for result in sweep(grid, progress.clip, grid.info.token_budgets, steps, seed=seed):
+            progress.coarser_grid.append(result)
+            progress.stage = f"decoded the grid at {result.keep_k} cells"
+            yield progress
+        for decoded in progress.sweep:
+            shorter = grid_at_equal_tokens(grid, progress.clip, decoded.keep_k, "fewer frames", steps, seed)
+            if shorter is not None:
+                progress.shorter_grid.append((decoded.keep_k, shorter))
+        progress.stage = "decoded the shorter grids"
         yield progress
 
 
-def budgets(entry: ModelEntry) -> list[int]:
-    """The budgets of the coarse-to-fine row: powers of four, and K."""
-    return sorted({k for k in SWEEP if k < entry.num_registers} | {entry.num_registers})
+def budgets(entry: ModelEntry, also_k: int | None = None) -> list[int]:
+    """The budgets that are decoded: powers of two, K, and one more that was asked for."""
+    powers = {1 << i for i in range(entry.num_registers.bit_length())}
+    wanted = {k for k in powers if k <= entry.num_registers} | {entry.num_registers}
+    return sorted(wanted | ({int(also_k)} if also_k else set()))
 
 
 def dtype_for(device: str):  # type: ignore[no-untyped-def]  # PyTorch's dtype, and PyTorch is not loaded yet
@@ -178,28 +210,3 @@ def dtype_for(device: str):  # type: ignore[no-untyped-def]  # PyTorch's dtype, 
     import torch
 
     return None if device == "cpu" else torch.bfloat16
-
-
-def check_request(
-    path: str | None, keep_k: int, start_s: float, steps: int, guidance: float, seed: int, num_registers: int
-) -> None:
-    """Refuse what the page's own controls cannot send but an API call can.
-
-    Raises:
-        gr.Error: naming the value and the rule.
-    """
-    if not path:
-        raise gr.Error("Choose an example or upload a video first.", print_exception=False)
-    rules = (
-        ("Tokens per latent frame", keep_k, 1, num_registers),
-        ("Start", start_s, 0, 86_400),
-        ("Steps", steps, 1, MAX_STEPS),
-        ("Guidance", guidance, 0, MAX_GUIDANCE),
-        ("Seed", seed, 0, MAX_SEED),
-    )
-    for name, value, low, high in rules:
-        if not isinstance(value, int | float) or not low <= value <= high:  # NaN fails the comparison
-            raise gr.Error(f"{name} must be between {low} and {high}, not {value}.", print_exception=False)
-    for name, value in (("Tokens per latent frame", keep_k), ("Steps", steps), ("Seed", seed)):
-        if int(value) != value:
-            raise gr.Error(f"{name} must be a whole number, not {value}.", print_exception=False)

@@ -30,7 +30,8 @@ class ChunkPlan:
     ratio: int = 4
 
     def __post_init__(self) -> None:
-        num_latent_frames(self.chunk_frames, self.ratio)
+        if self.chunk_frames < 1:
+            raise ValueError(f"chunk_frames={self.chunk_frames} must be at least 1")
         if not 0 <= self.overlap < self.chunk_frames:
             raise ValueError(f"overlap={self.overlap} must be in 0..{self.chunk_frames - 1}")
         if self.overlap:
@@ -42,7 +43,8 @@ class ChunkPlan:
 
     @property
     def chunk_latent(self) -> int:
-        return num_latent_frames(self.chunk_frames, self.ratio)
+        """Latent frames of a chunk; frames that do not fill the last one count as if they did not exist."""
+        return (self.chunk_frames - 1) // self.ratio + 1
 
     @property
     def overlap_latent(self) -> int:

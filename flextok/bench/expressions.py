@@ -17,6 +17,7 @@ _ARITHMETIC: Mapping[type[ast.operator], Callable[[float, float], float]] = {
     ast.Div: operator.truediv,
     ast.Pow: operator.pow,
 }
+_FUNCTIONS: Mapping[str, Callable[..., float]] = {"max": max, "min": min, "abs": abs}
 _COMPARISONS: Mapping[type[ast.cmpop], Callable[[float, float], bool]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -56,16 +57,28 @@ def _index(text: str) -> slice | int:
 
 
 def guidance_expression(value: float | str) -> float | Callable[[float], float]:
-    """A number, or "callable t -> 1.0 + 4.0*t": arithmetic, comparisons and `a if t > b else c`.
+    """A number, or "callable t -> 1.0 + 4.0*t" or "lambda t: ...": arithmetic, comparisons, `a if t > b else c`.
 
     Raises:
-        ValueError: anything else.
+        ValueError: anything else; from the function, where it has no value at a t.
     """
     if not isinstance(value, str):
         return float(value)
-    body = ast.parse(value.rsplit("->", 1)[-1].strip(), mode="eval").body
-    _evaluate(body, 0.5)  # raises here rather than in the middle of sampling
-    return lambda t: _evaluate(body, t)
+    try:
+        body = ast.parse(value.rsplit("->", 1)[-1].strip(), mode="eval").body
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"cannot read {value[:80]!r} as a function of t") from error
+    if isinstance(body, ast.Lambda):
+        body = body.body
+
+    def function(t: float) -> float:
+        try:
+            return _evaluate(body, t)
+        except (ArithmeticError, RecursionError, TypeError) as error:
+            raise ValueError(f"{value[:80]!r} has no value at t = {t}") from error
+
+    function(0.5)  # raises here rather than in the middle of sampling
+    return function
 
 
 def _evaluate(node: ast.expr, t: float) -> float:
@@ -76,10 +89,22 @@ def _evaluate(node: ast.expr, t: float) -> float:
             return t
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_evaluate(operand, t)
+        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+            return _evaluate(operand, t)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return not _evaluate(operand, t)
+        case ast.BoolOp(op=ast.And(), values=values):
+            return all(_evaluate(value, t) for value in values)
+        case ast.BoolOp(op=ast.Or(), values=values):
+            return any(_evaluate(value, t) for value in values)
+        case ast.Call(func=ast.Name(id=name), args=values, keywords=[]) if name in _FUNCTIONS:
+            return _FUNCTIONS[name](*(_evaluate(value, t) for value in values))
         case ast.BinOp(left=left, op=kind, right=right) if type(kind) in _ARITHMETIC:
             return _ARITHMETIC[type(kind)](_evaluate(left, t), _evaluate(right, t))
-        case ast.Compare(left=left, ops=[kind], comparators=[right]) if type(kind) in _COMPARISONS:
-            return _COMPARISONS[type(kind)](_evaluate(left, t), _evaluate(right, t))
+        case ast.Compare(left=left, ops=kinds, comparators=rest) if all(type(kind) in _COMPARISONS for kind in kinds):
+            sides = [_evaluate(value, t) for value in (left, *rest)]
+            pairs = zip(kinds, sides, sides[1:], strict=False)
+            return all(_COMPARISONS[type(kind)](a, b) for kind, a, b in pairs)
         case ast.IfExp(test=test, body=body, orelse=other):
             return _evaluate(body if _evaluate(test, t) else other, t)
     raise ValueError(f"cannot read {ast.unparse(node)!r} as a function of t")

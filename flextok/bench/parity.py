@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -28,6 +29,16 @@ from flextok.released.nodes.trunk import FlexTransformer
 from flextok.released.pipeline import EncodedChunk, ReferenceDraws
 
 DEBUG = ".dbg."
+SAMPLER_DEFAULTS: Mapping[str, Any] = {
+    "timesteps": 50,
+    "guidance_scale": 1.0,
+    "perform_norm_guidance": False,
+    "momentum": 0.0,
+    "eta": 0.0,
+    "norm_threshold": 0.6,
+    "cond_type": "clean",
+}
+"""Of the reference's sampler (contract, section 9): what a run leaves out."""
 
 
 @dataclass
@@ -38,6 +49,8 @@ class Comparison:
     worst: dict[str, tuple[float, str]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    uncovered: list[str] = field(default_factory=list)
+    """Stored results that belong to no run of the case, so were not compared."""
 
     def add(self, name: str, group: str, ours: Tensor, theirs: Tensor) -> None:
         self.counts[group] = self.counts.get(group, 0) + 1
@@ -58,13 +71,15 @@ class Comparison:
 
 
 class RecordedDraws(ReferenceDraws):
-    """The draws that a run recorded, in order; from the seeded global generator where it recorded none."""
+    """The draws that a run recorded, each in its place; from the seeded global generator where it recorded none."""
 
-    def __init__(self, recorded: Sequence[Tensor]) -> None:
+    def __init__(self, recorded: Sequence[Tensor | None]) -> None:
         self.recorded = list(recorded)
 
     def posterior(self, shape: Sequence[int]) -> Tensor:
-        noise = self.recorded.pop(0) if self.recorded else super().posterior(shape)
+        drawn = super().posterior(shape)  # always: later draws depend on it
+        recorded = self.recorded.pop(0) if self.recorded else None
+        noise = drawn if recorded is None else recorded
         if noise.shape != tuple(shape):
             raise ValueError(f"the recorded draw has shape {tuple(noise.shape)}, the VAE needs {tuple(shape)}")
         return noise
@@ -76,12 +91,15 @@ class Case:
     def __init__(self, folder: Path) -> None:
         self.facts = json.loads((folder / "case.json").read_text(encoding="utf-8"))
         self.stored = load_file(folder / "io.safetensors")
-        self.pipeline = load_released(folder, reference=True)
+        self.pipeline = load_released(folder, reference=True, device="cpu")
+        self.seen: set[str] = set()
         self.result = Comparison({key: value for key, value in self.facts["tolerances"].items() if key != "note"})
 
     def run(self) -> Comparison:
         runs = self.facts["runs"]
-        for kind, method in (("tok", self.tokenize), ("vel", self.velocity), ("det", self.detokenize)):
+        methods = {"tok": self.tokenize, "vel": self.velocity, "det": self.detokenize}
+        self.result.failures += [f"{kind}: no such kind of run" for kind in runs if kind not in methods]
+        for kind, method in methods.items():
             for run in runs.get(kind, []):
                 name = f"{kind}.{run['name']}"
                 try:
@@ -89,12 +107,20 @@ class Case:
                 except (RuntimeError, ValueError, TypeError, LookupError) as error:
                     # The other runs of the case are still worth knowing.
                     self.result.failures.append(f"{name}: {type(error).__name__}: {first_line(error)}")
+        if not self.result.counts:
+            self.result.failures.append("nothing was compared: the case holds no results of its runs")
         return self.result
+
+    def uncovered(self) -> list[str]:
+        """Stored results that belong to no run of the case."""
+        expected = {name for name, facts in self.facts["tensors"].items() if facts["group"] != "input"}
+        return sorted(expected - self.seen)
 
     def _compare(self, prefix: str, ours: Mapping[str, Tensor]) -> None:
         for name, facts in self.facts["tensors"].items():
             if not name.startswith(prefix) or facts["group"] == "input":
                 continue
+            self.seen.add(name)
             key = name.removeprefix(prefix)
             value = ours.get(key, ours.get(f"{key}.chunk0"))
             if value is None:
@@ -131,8 +157,9 @@ class Case:
 
     def _replay(self, run: Mapping[str, Any], draws: Sequence[str]) -> None:
         """Seed the global generator, and hand out the recorded draws of these names."""
-        torch.manual_seed(run["vae_seed"])
-        self.pipeline.draws = RecordedDraws([self.stored[name] for name in draws if name in self.stored])
+        if run.get("vae_seed") is not None:
+            torch.manual_seed(run["vae_seed"])
+        self.pipeline.draws = RecordedDraws([self.stored.get(name) for name in draws])
 
     def _sample_major(self, values: list[Tensor], chunks: list[EncodedChunk]) -> Tensor:
         """Packed rows of chunk after chunk, (1, b s, d) each, as the reference packs them: all chunks of a sample."""
@@ -156,7 +183,7 @@ class Case:
     def _one_velocity(self, run: Mapping[str, Any], codes: Tensor) -> Tensor:
         model = self.pipeline.model
         keep_k, prefix_len = (None if run.get(k) is None else torch.tensor(run[k]) for k in ("keep_k", "prefix_len"))
-        unconditional = torch.ones(len(codes), dtype=torch.bool) if run["uncond"] else None
+        unconditional = torch.ones(len(codes), dtype=torch.bool) if run.get("uncond") else None
         with torch.no_grad():
             decoding = model.start_decoding(codes, torch.tensor([run["t"]]), keep_k, prefix_len, unconditional)
             return model.velocity(decoding, self.stored[run["x"]], 0)
@@ -164,13 +191,14 @@ class Case:
     def detokenize(self, run: Mapping[str, Any]) -> dict[str, Tensor]:
         ids = tensor_expression(run["tokens"], self.stored)
         size = self._latent_size(run)
-        generator = torch.Generator().manual_seed(run["noise_seed"])
+        seed = run.get("noise_seed")
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
         noise = None
-        if run["noise_source"].startswith("noise_list"):
+        if str(run.get("noise_source", "")).startswith("noise_list"):
             shape = (1, self.pipeline.model.config.pipeline.out_channels, *size)
             noise = torch.cat([torch.randn(shape, generator=generator) for _ in range(len(ids))])
         given = run.get("conditioning_frames")
-        arguments = run["arguments"]
+        arguments = {**SAMPLER_DEFAULTS, **run.get("arguments", {})}
         apg = APGSettings(arguments["eta"], arguments["norm_threshold"], arguments["momentum"])
         order = [name for name in run.get("random_draw_order", []) if name.startswith("vae_eps")]
         self._replay(run, [f"det.{run['name']}.{name}" for name in order])
@@ -183,7 +211,7 @@ class Case:
             generator=generator,
             latents=noise,
             apg=apg if arguments["perform_norm_guidance"] else None,
-            condition_type=arguments.get("cond_type", "clean"),
+            condition_type=arguments["cond_type"],
             latent_size=size,
         )
         results, frames = {}, []
@@ -237,7 +265,10 @@ def captured(part: torch.nn.Module) -> Iterator[dict[str, list[Tensor]]]:
 
 def check_case(folder: Path) -> Comparison:
     """Run a case folder. Deterministic: the global generator is seeded as the case says before each run."""
-    return Case(folder).run()
+    case = Case(folder)
+    result = case.run()
+    result.uncovered = case.uncovered()
+    return result
 
 
 def main(argv: list[str]) -> int:
@@ -246,10 +277,12 @@ def main(argv: list[str]) -> int:
     folder = parser.parse_args(argv).folder
     try:
         result = check_case(folder)
-    except (OSError, ValueError, KeyError) as error:
-        print(f"{folder}: {error}")
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        print(f"{folder}: {first_line(error)}")
         return 2
     print(result.table())
+    if result.uncovered:
+        print(f"not compared, since no run of the case made them: {', '.join(result.uncovered)}")
     for failure in result.failures:
         print(f"FAILED {failure}")
     return 1 if result.failures else 0

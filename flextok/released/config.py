@@ -164,6 +164,7 @@ def parse_config(raw: Any) -> ReleasedConfig:
         CheckpointError: something in it is unknown, missing, of the wrong type or out of bounds; names it.
     """
     config = _mapping(raw, "config")
+    check_targets(config)
     known = {
         "video_flex_tok",
         "chunk_size",
@@ -192,7 +193,31 @@ def parse_config(raw: Any) -> ReleasedConfig:
 
 def parse_single_file(raw: Mapping[str, Any]) -> ReleasedConfig:
     """Build the config of a single-file checkpoint: the one-chunk model alone."""
+    check_targets(raw)
     return ReleasedConfig(parse_one_chunk(raw), None, None, None, {}, raw)
+
+
+def check_targets(raw: Any) -> None:
+    """Look through a whole config, also at what is never built: every `_target_` is known, and depths are bounded.
+
+    Raises:
+        CheckpointError: one is not, or all transformers together are too deep.
+    """
+    depth, waiting = 0, [(raw, "config")]
+    while waiting:
+        value, path = waiting.pop()
+        path = path[-MAX_PATH:]
+        if isinstance(value, Mapping):
+            name = value.get("_target_")
+            if name is not None and (not isinstance(name, str) or name not in TARGETS):
+                raise CheckpointError(f"{path}: _target_ {_short(name)} is not a module type this loader knows")
+            blocks = value.get("depth")
+            depth += blocks if isinstance(blocks, int) else 0
+            waiting += [(part, f"{path}.{key}") for key, part in value.items()]
+        elif isinstance(value, list | tuple):
+            waiting += [(part, f"{path}[{i}]") for i, part in enumerate(value)]
+    if depth > MAX_DEPTH:
+        raise CheckpointError(f"config: a depth of {depth} transformer blocks in all is more than {MAX_DEPTH}")
 
 
 def parse_one_chunk(raw: Any) -> OneChunkConfig:

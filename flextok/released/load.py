@@ -40,8 +40,6 @@ WEIGHTS_NAME = "model.safetensors"
 MAX_CONFIG_BYTES = 4_000_000
 DEFAULT_CHUNK_FRAMES = 17
 DEFAULT_OVERLAP = 1
-PROBE_SIZE = (1, 8, 8)
-"""Latent size to check a model with that does not state one."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,9 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
         raw = read_json(config_path)
         config = parse_own(raw) if is_own_format(raw) else parse_config(raw)
     model = OneChunkModel(config.model, vae_size(header))
-    num_registers = model.check_shapes(config.vae_video_sizes or PROBE_SIZE)
+    # Names and shapes first: they bound what running the graph, even on the meta device, can cost.
     check_names(header, model.state_dict(), model.unused_prefixes())
+    num_registers = model.check_shapes(config.vae_video_sizes or model.smallest_size())
     model.drop_unused()
     try:
         plan = chunk_plan(config)
@@ -154,7 +153,7 @@ def load_released(
         device: where to load it; None takes cuda, mps or cpu, whatever there is first. With `device_map` it is
             where offloaded weights are used.
         dtype: of transformer blocks and VAE (float32, bfloat16 or float16); everything else stays float32. None keeps
-            what is stored.
+            what is stored, and is float32 with `reference`.
         revision: branch, tag or commit of a Hub repository.
         device_map: spread or offload the weights with Accelerate: "auto", or module names to devices.
         reference: run as the reference does, draw by draw, instead of better (see `flextok.released.pipeline`).
@@ -167,12 +166,14 @@ def load_released(
     name = str(source)
     folder = download(name, (CONFIG_NAME, WEIGHTS_NAME), revision) if is_repo_id(name) else Path(source)
     checkpoint = open_checkpoint(folder)
-    dtype = heavy_dtype(checkpoint.header) if dtype is None else dtype
+    if dtype is None:
+        dtype = torch.float32 if reference else heavy_dtype(checkpoint.header)
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype} must be one of {', '.join(map(str, DTYPES))}")
     set_dtypes(checkpoint.model, dtype)
     target = torch.device(device) if device is not None else default_device()
-    estimate = estimate_memory(checkpoint.model, checkpoint.config.vae_video_sizes or PROBE_SIZE, target)
+    size = checkpoint.config.vae_video_sizes or checkpoint.model.smallest_size()
+    estimate = estimate_memory(checkpoint.model, size, target)
     logger.info("%s needs %s as %s", name, estimate, dtype)
     if device_map is None:
         require_memory(estimate, target, dtype, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -10,11 +11,12 @@ from torch import Tensor, nn
 
 from flextok.models.layers.transformer import Block
 from flextok.quantizers.fsq import FSQ
+from flextok.released.autocast import without_autocast
 from flextok.released.config import ModuleDict, OneChunkConfig
 from flextok.released.errors import CheckpointError, first_line
 from flextok.released.graph import Changes, Graph, GraphRun
 from flextok.released.nodes.base import Node
-from flextok.released.nodes.tokens import LearnedNullCond, MaskedNestedDropout, MaskedPrefixDropout
+from flextok.released.nodes.tokens import LearnedNullCond, MaskedNestedDropout, MaskedPrefixDropout, PatchEmbedder
 from flextok.released.nodes.trunk import BlockWiseSequenceInterleavePacker
 from flextok.released.vae import LATENT_CHANNELS, VAESize, VidTok
 
@@ -174,12 +176,14 @@ class OneChunkModel(nn.Module):
         execution = getattr(hook, "execution_device", None)
         return torch.device(execution) if execution is not None else next(self.vidtok.parameters()).device
 
+    @without_autocast
     def encode(self, latents: Tensor) -> Tensor:
         """Latents (b, 16, t, h, w) to unquantised codes (b, t, n, f), float32."""
         key = self.config.regularizer.latents_read_key
         codes = self.encoder_graph.start({}).step({self.config.vae.vae_latents_write_key: latents})[key]
         return codes.float()
 
+    @without_autocast
     def start_decoding(
         self,
         codes: Tensor,
@@ -211,10 +215,17 @@ class OneChunkModel(nn.Module):
             run.give({self.config.pipeline.timesteps_read_key: times})
         return run
 
+    @without_autocast
     def velocity(self, run: GraphRun, noisy: Tensor, index: int) -> Tensor:
         """Velocity (b, 16, t, h, w), float32, of noisy latents at time `index` of the grid."""
         outputs = run.step({self.config.pipeline.noised_videos_read_key: noisy}, index)
         return outputs[self.config.pipeline.reconst_write_key].float()
+
+    def smallest_size(self) -> tuple[int, int, int]:
+        """The smallest latents (t, h, w) that all patch embedders take: to check a model that states no size."""
+        sizes = [module.patch for module in self.modules() if isinstance(module, PatchEmbedder)]
+        t, h, w = (math.lcm(*axis) for axis in zip(*sizes, strict=True)) if sizes else (1, 1, 1)
+        return t, h, w
 
     def check_shapes(self, latent_size: Sequence[int]) -> int:
         """Run both graphs on the meta device and return the number of registers.

@@ -57,10 +57,14 @@ class EncodedChunk:
 
 @dataclass(frozen=True)
 class DecodedChunk:
-    """One chunk: new frames (b, 3, T, H, W), latents handed to the VAE, ids (b, k, n) read from given frames."""
+    """One chunk: new frames (b, 3, T, H, W), latents handed to the VAE, ids (b, k, n) read from given frames.
+
+    `tail`: its last `overlap` frames, which the next chunk continues; with a long overlap some of them are not new.
+    """
 
     index: int
     frames: Tensor
+    tail: Tensor
     latents: Tensor
     given_ids: Tensor | None
 
@@ -69,6 +73,7 @@ class DecodedChunk:
 class DecodeOptions:
     """How chunks are sampled; see `ReleasedTokenizerPipeline.detokenize`."""
 
+    scheduler: RectifiedFlowScheduler
     guidance: Guidance
     condition_type: ConditionType
     generator: Generator | None
@@ -116,7 +121,6 @@ class ReleasedTokenizerPipeline:
     ) -> None:
         self.model, self.info, self.plan, self.latent_size = model, info, plan, latent_size
         self.preprocess, self.config, self.memory = preprocess, config, memory
-        self.scheduler = RectifiedFlowScheduler()
         self.reference, self.whole_clips = reference, reference and config.chunk_size is None
         self.draws = ReferenceDraws()
 
@@ -232,7 +236,8 @@ class ReleasedTokenizerPipeline:
                 many videos of it, all from the same noise, decoded as one batch.
             guidance_scale: 1 is off; may be a function of time in (0, 1].
             conditioning_frames: (b, 3, k, H, W), k = 1 + 4 n, given first frames; they come back VAE-decoded.
-            generator: for the noise, one or one per sample.
+            generator: for the noise, one or one per sample; several for a single clip give as many videos of it,
+                decoded as one batch.
             latents: (b, 16, t, h, w), start noise of the first chunk; later ones draw from `generator`.
             apg: None is plain classifier-free guidance.
             condition_type: "clean" keeps given latent frames clean, "sdedit" noises them to the current time.
@@ -280,22 +285,25 @@ class ReleasedTokenizerPipeline:
     ) -> Iterator[DecodedChunk]:
         """Decode chunk after chunk: frames are ready early and memory does not grow; arguments as in `detokenize`."""
         size = self._checked_size(latent_size)
-        shared_noise = len(ids) == 1 and isinstance(keep_k, Sequence)  # one clip at several budgets
-        ids, keep, latents = self._checked_tokens(ids.to(self.device), keep_k, latents)
+        seeds = len(generator) if isinstance(generator, Sequence) else 1
+        # One clip at several budgets shares its noise, unless it is to have several noises.
+        shared_noise = len(ids) == 1 and isinstance(keep_k, Sequence | Tensor) and seeds == 1
+        ids, keep, latents = self._checked_tokens(ids.to(self.device), keep_k, latents, seeds)
         slices = self._chunk_slices(ids.shape[1])
         self._check_truncation(ids, len(slices))
         batch = ids.shape[0]
         given = None if conditioning_frames is None else self._checked_frames(conditioning_frames, batch, size)
         guidance = self._guidance(guidance_scale, apg)
-        options = DecodeOptions(guidance, condition_type, generator, self._on_step(callback_on_step_end))
-        self.scheduler.set_timesteps(DEFAULT_STEPS if num_inference_steps is None else num_inference_steps)
+        scheduler = RectifiedFlowScheduler()  # one per call: streams that are open at once must not share a grid
+        scheduler.set_timesteps(DEFAULT_STEPS if num_inference_steps is None else num_inference_steps)
+        options = DecodeOptions(scheduler, guidance, condition_type, generator, self._on_step(callback_on_step_end))
         run: GraphRun | None = None
         for index, latent_slice in enumerate(slices):
             chunk_ids = ids[:, latent_slice]
             start = latents if index == 0 or not self.plan.overlap else None
             decoded, run = self._decode_chunk(index, chunk_ids, keep, given, start, size, options, shared_noise, run)
             yield decoded
-            given = decoded.frames[:, :, -self.plan.overlap :] if self.plan.overlap else None
+            given = decoded.tail if self.plan.overlap else None
 
     def _decode_chunk(
         self,
@@ -325,11 +333,12 @@ class ReleasedTokenizerPipeline:
             noise = self._start_noise((len(ids), LATENT_CHANNELS, *size), options.generator, shared_noise)
         tokens = ChunkTokens(self.model.quantizer.ids_to_codes(ids), keep_k, prefix_len)
         latents, run = sample_latents(
-            self.model, self.scheduler, tokens, noise, options.guidance, given, reuse, options.on_step
+            self.model, options.scheduler, tokens, noise, options.guidance, given, reuse, options.on_step
         )
         frames = self.model.vidtok.decode(latents)
-        # Frames before a later chunk are the end of the one before.
-        return DecodedChunk(index, frames[:, :, self.plan.overlap if index else 0 :], latents, given_ids), run
+        overlap = self.plan.overlap
+        new = frames[:, :, overlap if index else 0 :]  # frames before a later chunk are the end of the one before
+        return DecodedChunk(index, new, frames[:, :, frames.shape[2] - overlap :], latents, given_ids), run
 
     def _encode_given(self, frames: Tensor, num_tokens: int) -> tuple[Tensor | None, Tensor]:
         """Ids (b, k, n), None where they are not to replace tokens, and latents (b, 16, k, h, w) of given frames.
@@ -388,7 +397,7 @@ class ReleasedTokenizerPipeline:
         return size
 
     def _checked_tokens(
-        self, ids: Tensor, keep_k: int | Sequence[int] | None, latents: Tensor | None
+        self, ids: Tensor, keep_k: int | Sequence[int] | None, latents: Tensor | None, seeds: int
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Ids, keep_k and noise with the same batch; a single clip is repeated for several keep_k or noises."""
         if ids.ndim != 3 or not ids.numel():
@@ -400,6 +409,7 @@ class ReleasedTokenizerPipeline:
             if not self.reference and not 1 <= int(keep.min()) <= int(keep.max()) <= self.info.num_registers:
                 raise ValueError(f"keep_k={keep_k} must be in 1..{self.info.num_registers}")
         batch = max(len(ids), 0 if keep is None else len(keep), 0 if latents is None else len(latents))
+        batch = seeds if batch == 1 else batch
         noise = None if latents is None else latents.to(self.device, torch.float32)
         for name, value in {"token ids": ids, "keep_k": keep, "latents": noise}.items():
             if value is not None and len(value) not in (1, batch):

@@ -52,6 +52,7 @@ def fill_and_dispatch(model: OneChunkModel, header: Header, device_map: DeviceMa
     homes = {name: _home(name, placed) for name in model.state_dict()}
     on_disk = {name for name, home in homes.items() if home == DISK}
     _assign(model, header, {name: torch.device(home) for name, home in homes.items() if name not in on_disk})
+    use_channels_last(model)
     index = {
         name: {
             "safetensors_file": str(header.path),

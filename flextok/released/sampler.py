@@ -119,8 +119,9 @@ def sample_latents(
     x = noise
     average: Tensor | None = None
     previous: Tensor | None = None
+    steps = len(scheduler.timesteps)
     for index, timestep in enumerate(scheduler.timesteps):
-        time = float(timestep)
+        time = (steps - index) / steps  # the grid of `set_timesteps`, not rounded to float32 as its tensor is
         if given is not None:
             x = given.impose(x, noise, time)
         velocity = model.velocity(run, torch.cat([x] * branches), index)

@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from flextok.released.autocast import without_autocast
+
 TEMPORAL_RATIO = 4
 SPATIAL_RATIO = 8
 LATENT_CHANNELS = 16
@@ -321,6 +323,7 @@ class VidTok(nn.Module):
     def dtype(self) -> torch.dtype:
         return self.encoder.conv_in.conv.weight.dtype
 
+    @without_autocast
     def encode(self, video: Tensor) -> Posterior:
         """video (b, 3, T, H, W) in [-1, 1], any T, H and W divisible by 8 -> float32, t = ceil(T / 4).
 
@@ -338,6 +341,7 @@ class VidTok(nn.Module):
         mean, logvar = moments.chunk(2, dim=1)
         return Posterior(mean, logvar)
 
+    @without_autocast
     def decode(self, latents: Tensor) -> Tensor:
         """latents (b, 16, t, h, w) -> video (b, 3, 4 t - 3, H, W), float32, not clamped."""
         x = self.decoder(latents.permute(0, 2, 3, 4, 1).to(self.dtype).contiguous())

@@ -167,7 +167,9 @@ def _parse_text(key: str, text: str) -> Any:
     text = text.replace("None", "null")
     try:
         return yaml.load(text, _PlainLoader)
-    except yaml.YAMLError:
+    except CheckpointError:
+        raise
+    except (yaml.YAMLError, ValueError, OverflowError):  # the last two: dates and numbers that there are not
         return text
     except RecursionError as error:
         raise CheckpointError(f"metadata entry {key!r} is nested too deeply") from error

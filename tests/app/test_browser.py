@@ -39,29 +39,89 @@ def _ours(url: str, page: str) -> bool:
     return url.startswith((page, page.replace("127.0.0.1", "localhost"), "data:", "blob:"))
 
 
-def test_example_is_reconstructed_coarse_to_fine(browser_page: Page) -> None:
+def player(tab: Page, name: str) -> str | None:
+    """A fact that the player states about itself: data-frame, data-k, data-view, data-ready (budgets landed)."""
+    return tab.locator(".player > div").get_attribute(f"data-{name}")
+
+
+def picture(tab: Page, selector: str) -> str:
+    """What a canvas shows, as a data URL."""
+    return tab.locator(selector).first.evaluate("canvas => canvas.toDataURL()")
+
+
+def wait_for(tab: Page, name: str, value: str) -> None:
+    expect(tab.locator(".player > div")).to_have_attribute(f"data-{name}", value, timeout=RESULT_MS)
+
+
+def test_first_screen_plays_without_a_model(browser_page: Page) -> None:
     tab = browser_page
     expect(tab.get_by_role("heading", name="FlexTok Video")).to_be_visible()
-    # The page shows something by itself: the first example runs when it opens.
-    expect(tab.locator("#ladder figure")).to_have_count(5, timeout=RESULT_MS)
-    expect(tab.locator("#status")).to_contain_text("Done", timeout=RESULT_MS)
-    expect(tab.locator("#chosen figure")).to_have_count(4)
-    expect(tab.locator("#chosen")).to_contain_text("not encoded")
-    captions = tab.locator("#ladder figcaption").all_inner_texts()
-    assert all(re.search(r"PSNR \d", caption) for caption in captions[:4])
-    loaded = tab.locator("#ladder img").evaluate_all("images => images.every(i => i.complete && i.naturalWidth === 64)")
-    assert loaded
+    expect(tab.locator(".player .panels canvas")).to_have_count(7)  # original, four budgets, the grid twice
+    expect(tab.locator(".player .panels")).to_contain_text("do not fill one latent frame of 64 cells")
+    before = player(tab, "frame")
+    tab.wait_for_timeout(700)
+    assert player(tab, "frame") != before
+    tab.get_by_role("button", name="pause").click()
+    still = player(tab, "frame")
+    tab.get_by_role("button", name="frame ▶").click()
+    wait_for(tab, "frame", str((int(still or 0) + 1) % 17))
+    assert picture(tab, "[data-panel=k1] canvas") != picture(tab, "[data-panel=original] canvas")
 
 
-def test_uploaded_video_goes_through(browser_page: Page) -> None:
+def test_slider_switches_budgets_without_the_server(browser_page: Page) -> None:
     tab = browser_page
-    tab.get_by_label("Clear").first.click()
-    tab.locator("#clip input[type=file]").set_input_files(MEDIA / "world.mp4")
+    sent: list[str] = []
+    tab.on("request", lambda request: sent.append(request.url))
+    slider = tab.get_by_label("Tokens per latent frame", exact=True)
+    shown = set()
+    for index, k in enumerate((1, 2, 4, 8, 16, 32, 64)):
+        slider.fill(str(index))
+        wait_for(tab, "k", str(k))
+        shown.add(picture(tab, ".player .stage"))
+    assert len(shown) == 7
+    expect(tab.locator(".player .budget-line")).to_have_text("k = 64: 320 tokens = 400 bytes for 17 frames")
+    assert not [url for url in sent if "queue" in url or "call" in url]
+
+
+def test_wipe_flip_heatmaps_and_chart(browser_page: Page) -> None:
+    tab = browser_page
+    views = {}
+    for name in ("wipe", "flip", "difference", "change"):
+        tab.locator(f".player input[value={name}]").check()
+        views[name] = picture(tab, ".player .stage")
+    assert len(set(views.values())) == 4
+    expect(tab.locator(".player .legend")).to_contain_text("the same scale for every k")
+    tab.locator(".player input[value=flip]").check()
+    tab.locator(".player .stage").focus()
+    tab.keyboard.down(" ")
+    assert picture(tab, ".player .stage") != views["flip"]
+    tab.keyboard.up(" ")
+    assert picture(tab, ".player .stage") == views["flip"]
+    tab.get_by_role("button", name="Show k = 4").press("Enter")
+    wait_for(tab, "k", "4")
+    tab.locator(".player .stage").press("5")
+    wait_for(tab, "k", "16")
+
+
+def test_examples_switch_by_themselves(browser_page: Page) -> None:
+    tab = browser_page
+    before = picture(tab, "[data-panel=original] canvas")
+    tab.locator(".player .examples button").nth(3).click()
+    expect(tab.locator("#status")).to_contain_text("decoded beforehand")
+    tab.wait_for_timeout(300)
+    assert picture(tab, "[data-panel=original] canvas") != before
     expect(tab.locator("#clip video")).to_be_visible(timeout=RESULT_MS)
-    before = tab.locator("#ladder img").first.get_attribute("src") or ""
-    tab.locator("#run").click()
-    expect(tab.locator("#ladder img").first).not_to_have_attribute("src", before, timeout=RESULT_MS)
-    expect(tab.locator("#status")).to_contain_text("Done", timeout=RESULT_MS)
+
+
+def test_uploaded_videos_go_through(browser_page: Page) -> None:
+    tab = browser_page
+    for name in ("world.mp4", "b.mp4"):
+        before = player(tab, "clip") or ""
+        tab.get_by_label("Clear").first.click()
+        tab.locator("#clip input[type=file]").set_input_files(MEDIA / name)
+        expect(tab.locator(".player > div")).not_to_have_attribute("data-clip", before, timeout=RESULT_MS)
+        wait_for(tab, "ready", "7")
+        expect(tab.locator("#status")).to_contain_text("Done", timeout=RESULT_MS)
 
 
 def test_a_released_checkpoint_can_be_picked_where_it_runs(browser_page: Page) -> None:
@@ -75,24 +135,40 @@ def test_a_released_checkpoint_can_be_picked_where_it_runs(browser_page: Page) -
     expect(tab.locator("#status")).to_contain_text("is picked")
     tab.locator("#run").click()
     expect(tab.locator("#status")).to_contain_text("Done", timeout=RESULT_MS)
-    tab.screenshot(path="/tmp/picker.png", full_page=True)
-    expect(tab.locator("#chosen figure")).to_have_count(2)  # no grid was trained beside it
-    expect(tab.locator("#chosen")).to_contain_text("32 x 32")
+    wait_for(tab, "ready", "5")
+    expect(tab.locator("[data-panel^=grid]")).to_have_count(0)  # no grid was trained beside it
+    expect(tab.locator("[data-panel=original]")).to_contain_text("32 px")
     picker.locator("input[value=embedded]").check()
     expect(tab.locator("#status")).to_contain_text("is picked")
 
 
 def test_cancel_keeps_what_was_ready(browser_page: Page) -> None:
     tab = browser_page
-    tab.get_by_role("button", name="Decoder settings").click()
+    tab.get_by_role("button", name="Clip and decoder settings").click()
     tab.get_by_label("number input for Sampling steps").fill("50")
     tab.locator("#run").click()
-    expect(tab.locator("#status")).to_contain_text("Working", timeout=RESULT_MS)
+    tab.wait_for_function(
+        "(n => 0 < n && n < 7)(document.querySelector('.player > div').dataset.ready)", timeout=RESULT_MS
+    )
     tab.locator("#cancel").click()
     expect(tab.locator("#status")).to_contain_text("Cancelled", timeout=RESULT_MS)
     tab.wait_for_timeout(1500)
     expect(tab.locator("#status")).to_contain_text("Cancelled")
+    assert 1 <= int(player(tab, "ready") or 0) < 7
 
 
 def test_nothing_failed_on_the_way(browser_page: Page) -> None:
     assert browser_page.problems == []  # type: ignore[attr-defined]
+
+
+def test_reduced_motion_does_not_play_by_itself(page: str, browser_page: Page) -> None:
+    browser = browser_page.context.browser
+    assert browser is not None
+    tab = browser.new_page(reduced_motion="reduce", viewport={"width": 390, "height": 844})
+    tab.goto(page)
+    expect(tab.locator(".player .panels canvas")).to_have_count(7)
+    before = player(tab, "frame")
+    tab.wait_for_timeout(600)
+    assert player(tab, "frame") == before
+    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    tab.close()

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pytest
 from gradio_client import Client, handle_file
 
-from app.cards import Card, row
 from app.picker import picker_rows
-from app.service import VideoService, check_request
-from app.tabs.reconstruct import budget_line
+from app.service import EMBEDDED, Request, VideoService
 from flextok.availability import Availability, local_id
 from flextok.registry import list_models
 
-GOOD = {
-    "path": "clip.mp4",
-    "keep_k": 8,
-    "start_s": 0.0,
-    "steps": 8,
-    "guidance": 1.0,
-    "seed": 0,
-    "num_registers": 64,
-}
+EXAMPLE = str(VideoService.example_paths()[0])
+EMBEDDED_ENTRY = next(entry for entry in list_models() if entry.id == EMBEDDED)
 
 
 @pytest.mark.parametrize(
@@ -32,38 +24,46 @@ GOOD = {
     [
         {"path": None},
         {"path": ""},
-        {"keep_k": 0},
-        {"keep_k": 65},
-        {"keep_k": 2.5},
-        {"keep_k": math.nan},
-        {"keep_k": None},
+        {"also_k": 0},
+        {"also_k": 65},
+        {"also_k": 2.5},
+        {"also_k": math.nan},
+        {"also_k": True},
         {"start_s": -1},
+        {"start_s": None},
         {"start_s": math.inf},
+        {"fps": 0},
+        {"fps": math.nan},
         {"steps": 10_000},
         {"guidance": math.nan},
         {"seed": -1},
         {"seed": "1; drop"},
     ],
 )
-def test_bad_requests_are_one_sentence(wrong: dict[str, object]) -> None:
+def test_bad_requests_are_one_sentence(wrong: dict[str, Any]) -> None:
     with pytest.raises(gr.Error) as caught:
-        check_request(**{**GOOD, **wrong})
+        Request(**{"path": "clip.mp4", **wrong}).check(EMBEDDED_ENTRY)
     assert "\n" not in caught.value.message
-    check_request(**GOOD)
+    Request("clip.mp4").check(EMBEDDED_ENTRY)
 
 
 def test_progress_comes_coarse_to_fine() -> None:
-    service = VideoService()
-    steps = list(service.reconstruct(str(service.example_paths()[0]), 16, 0.0, 2, 1.0, 0))
-    seen = [[result.keep_k for result in step.sweep] for step in steps[-1:]]
-    assert seen == [[1, 4, 16, 64]]
-    last = steps[-1]
-    assert last.done
-    assert last.chosen is not None
-    assert last.coarser_grid is not None
-    assert last.chosen.num_tokens == last.coarser_grid.num_tokens == 80
-    assert last.fewer_frames is not None
-    assert last.fewer_frames.frames.shape[2] == 1
+    landed = []
+    for progress in VideoService().reconstruct(Request(EXAMPLE, also_k=3, steps=1)):
+        landed.append((len(progress.sweep), len(progress.coarser_grid), len(progress.shorter_grid), progress.done))
+    assert landed == sorted(landed)
+    assert landed[0] == (0, 0, 0, False)
+    assert landed[-1] == (8, 4, 3, True)
+    assert [result.keep_k for result in progress.sweep] == [1, 2, 3, 4, 8, 16, 32, 64]
+    equal = {result.keep_k: result.num_tokens for result in progress.coarser_grid}
+    assert all(equal.get(result.keep_k, result.num_tokens) == result.num_tokens for result in progress.sweep)
+    assert all(short.num_tokens <= 5 * k for k, short in progress.shorter_grid)
+
+
+def test_other_frame_rates_read_other_frames() -> None:
+    slow, fast = (next(VideoService().reconstruct(Request(EXAMPLE, fps=fps))).clip for fps in (4, 8))
+    assert slow.num_real == 9
+    assert fast.num_real == 17
 
 
 def test_files_that_are_no_video_are_refused(tmp_path: Path) -> None:
@@ -71,14 +71,7 @@ def test_files_that_are_no_video_are_refused(tmp_path: Path) -> None:
     text.write_text("not a video")
     for path in (text, tmp_path / "missing.mp4"):
         with pytest.raises(gr.Error):
-            list(VideoService().reconstruct(str(path), 8, 0.0, 2, 1.0, 0))
-
-
-def test_budget_line_counts_tokens_and_bytes() -> None:
-    embedded, released = (entry for entry in list_models() if entry.id == "embedded" or entry.pixels == 256)
-    assert "**80** tokens" in budget_line(16, embedded)
-    assert "**100 bytes**" in budget_line(16, embedded)
-    assert "**160 bytes**" in budget_line(16, released)
+            list(VideoService().reconstruct(Request(str(path))))
 
 
 def test_models_that_cannot_run_say_why(tmp_path: Path) -> None:
@@ -92,9 +85,9 @@ def test_models_that_cannot_run_say_why(tmp_path: Path) -> None:
         assert available is not None
         assert available.reason
         assert "\n" not in available.reason
-    for refused in ("no such model", local_id(str(tmp_path)), str(tmp_path), None):
+    for refused in ("no such model", local_id(str(tmp_path)), str(tmp_path), ""):
         with pytest.raises(gr.Error) as caught:
-            list(service.reconstruct(str(service.example_paths()[0]), 8, 0.0, 2, 1.0, 0, refused))
+            list(service.reconstruct(Request(EXAMPLE, model=refused)))
         assert "\n" not in caught.value.message
 
 
@@ -104,22 +97,19 @@ def test_picker_rows_say_what_is_not_known_yet() -> None:
     assert "looking" in picker_rows([(entry, None)])[0]["reason"]
 
 
-def test_cards_escape_and_say_what_is_not_encoded() -> None:
-    html = row([Card("<script>", ('"quoted"',), None)], 17)
-    assert "<script>" not in html
-    assert "not encoded" in html
-
-
 def test_api_reconstructs_and_refuses(page: str, tmp_path: Path) -> None:
     client = Client(page, verbose=False)
     names = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert list(names) == ["/reconstruct"]
-    example = VideoService.example_paths()[1]
-    status, chosen, ladder = client.predict(handle_file(example), 8, 0, 2, 1, 0, api_name="/reconstruct")
+    job = client.submit(handle_file(EXAMPLE), steps=1, api_name="/reconstruct")
+    status, shown = job.result(timeout=120)
     assert status.startswith("Done")
-    assert chosen.count("<figure>") == 4
-    assert ladder.count("<img ") == 5
+    assert [result["k"] for result in shown["registers"]] == [1, 2, 4, 8, 16, 32, 64]
+    budgets_seen = [len(shown["registers"]) for _, shown in job.outputs()]
+    assert budgets_seen == sorted(budgets_seen)
     text = tmp_path / "notes.mp4"
     text.write_text("not a video")
     with pytest.raises(Exception, match="notes"):
-        client.predict(handle_file(text), 8, 0, 2, 1, 0, api_name="/reconstruct")
+        client.predict(handle_file(text), api_name="/reconstruct")
+    with pytest.raises(Exception, match="no model"):
+        client.predict(handle_file(EXAMPLE), model="<script>", api_name="/reconstruct")

@@ -131,17 +131,19 @@ class PositionalEmbeddingAdder(Node):
         interpolated = self.scaling == "interpolate"
         if not interpolated and any(n > most for n, most in zip(sizes, self.max_sizes, strict=True)):
             raise ValueError(f"tokens of size {sizes} exceed the position table's {self.max_sizes}")
-        table = self.posembs[0] if self.kind == "sincos" else self._combined()  # (d, *max_sizes)
-        if not interpolated:
-            table = table[(slice(None), *(slice(n) for n in sizes))]
-        elif sizes != self.max_sizes:
+        used = self.max_sizes if interpolated else sizes
+        if self.kind == "sincos":
+            table = self.posembs[0][(slice(None), *(slice(n) for n in used))]  # (d, *used)
+        else:
+            table = self._combined(used)
+        if interpolated and sizes != self.max_sizes:
             table = F.interpolate(table[None], size=sizes, mode="bilinear", align_corners=True)[0]
         return table.movedim(0, -1).contiguous()
 
-    def _combined(self) -> Tensor:
-        """Sum or product of one vector per axis: (d, *max_sizes)."""
+    def _combined(self, sizes: tuple[int, ...]) -> Tensor:
+        """Sum or product of one vector per axis: (d, *sizes). Cut first: a whole 3-D table may be huge."""
         combine = torch.add if self.kind == "learnable_sum" else torch.mul
-        *outer, table = self.posembs[:, 0]  # each (d, m)
+        *outer, table = (vectors[:, :n] for vectors, n in zip(self.posembs[:, 0], sizes, strict=True))  # each (d, n)
         for vectors in reversed(outer):  # h with w first, then t: the order of the float32 sums
             table = combine(vectors[(..., *[None] * (table.ndim - 1))], table.unsqueeze(1))
         return table

@@ -1,0 +1,135 @@
+"""The canvas player as a Gradio component, and the payloads that it plays (see app/static/player.js)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from flextok.registry import ASSETS, ModelEntry
+
+if TYPE_CHECKING:  # the page itself does not load PyTorch
+    from torch import Tensor
+
+    from app.service import Progress
+    from flextok.reconstruction import Reconstruction
+
+STATIC = Path(__file__).parent / "static"
+PREBAKED = ASSETS / "prebaked"
+SHOWN = 4
+"""Budgets that have a panel of their own: about this many of those decoded, evenly spread, the first and last too."""
+SPRITE_QUALITY = 92
+
+
+def player(
+    value: dict[str, Any] | None,
+    examples: Sequence[dict[str, str]],
+    load_example: Callable[[str], dict[str, Any]],
+    **kwargs: Any,
+) -> gr.HTML:
+    """The component. Its event `select` carries `name` when an example was chosen; its value is a payload.
+
+    Args:
+        examples: {"name", "title", "thumbnail"} each; the thumbnail is a URL.
+        load_example: name -> payload, called by the page outside the queue, so it only reads a file.
+    """
+
+    def example(name: str) -> dict[str, Any]:
+        return load_example(name)
+
+    return gr.HTML(
+        value,
+        html_template='<div class="player"></div>',
+        css_template=(STATIC / "player.css").read_text(encoding="utf-8"),
+        js_on_load=(STATIC / "player.js").read_text(encoding="utf-8")
+        + "\nmountPlayer(element, props, watch, trigger, server);",
+        server_functions=[example],
+        examples=list(examples),
+        **kwargs,
+    )
+
+
+def payload(progress: Progress, entry: ModelEntry, note: str = "") -> dict[str, Any]:
+    """What has landed so far of one request."""
+    clip = progress.clip
+    source = sprite(pixels(clip.video[:, :, : clip.num_real]))
+    budgets = [result.keep_k for result in progress.sweep]
+    return {
+        "fps": clip.fps,
+        "numFrames": clip.num_real,
+        "size": clip.video.shape[-1],
+        "ratio": 4,
+        "id": hashlib.sha256(source.encode()).hexdigest()[:12],
+        "source": source,
+        "bitsPerToken": entry.bits_per_token,
+        "latentFrames": 1 + (clip.video.shape[2] - 1) // 4,
+        "maxK": entry.num_registers,
+        "shown": panel_budgets(budgets),
+        "registers": [_result(result) for result in progress.sweep],
+        "grid": [_result(result) for result in progress.coarser_grid],
+        "shortGrid": [_result(result, k) for k, result in progress.shorter_grid],
+        "note": note,
+    }
+
+
+def panel_budgets(budgets: Sequence[int]) -> list[int]:
+    """The budgets that get panels."""
+    if len(budgets) <= SHOWN:
+        return list(budgets)
+    places = np.linspace(0, len(budgets) - 1, SHOWN).round().astype(int)
+    return [budgets[i] for i in places]
+
+
+def _result(result: Reconstruction, k: int | None = None) -> dict[str, Any]:
+    return {
+        "k": result.keep_k if k is None else k,
+        "tokens": result.num_tokens,
+        "bytes": result.num_bytes,
+        "psnr": round(result.psnr_db, 2),
+        "frames": result.frames.shape[2],
+        "sprite": sprite(pixels(result.frames)),
+    }
+
+
+def pixels(video: Tensor) -> np.ndarray:
+    from flextok.data.pixels import to_uint8
+
+    return to_uint8(video[0])
+
+
+def sprite(frames: np.ndarray) -> str:
+    """All frames, uint8 (T, H, W, 3), side by side in one WebP picture, as a data URL."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.concatenate(list(frames), axis=1)).save(buffer, "WEBP", quality=SPRITE_QUALITY, method=2)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def prebaked_names() -> list[str]:
+    """Names of the examples whose results are shipped, in the order they are shown."""
+    return sorted(path.stem for path in PREBAKED.glob("*.json"))
+
+
+def prebaked(name: str) -> dict[str, Any]:
+    """The payload of an example.
+
+    Raises:
+        gr.Error: there is none of that name.
+    """
+    if name not in prebaked_names():  # the name comes from the page, so it may be anything
+        raise gr.Error("There is no such example.", print_exception=False)
+    return json.loads((PREBAKED / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def thumbnail(clip: dict[str, Any]) -> str:
+    """The middle frame of a payload's source, as a data URL."""
+    picture = Image.open(io.BytesIO(base64.b64decode(clip["source"].split(",", 1)[1])))
+    size, middle = clip["size"], clip["numFrames"] // 2
+    return sprite(np.asarray(picture)[None, :, middle * size : (middle + 1) * size])
