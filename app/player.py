@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import json
 from collections.abc import Callable, Sequence
@@ -60,15 +59,14 @@ def player(
 def payload(progress: Progress, entry: ModelEntry, note: str = "") -> dict[str, Any]:
     """What has landed so far of one request."""
     clip = progress.clip
-    source = sprite(pixels(clip.video[:, :, : clip.num_real]))
     budgets = [result.keep_k for result in progress.sweep]
     return {
         "fps": clip.fps,
         "numFrames": clip.num_real,
         "size": clip.video.shape[-1],
         "ratio": 4,
-        "id": hashlib.sha256(source.encode()).hexdigest()[:12],
-        "source": source,
+        "id": progress.id,
+        "source": sprite(pixels(clip.video[:, :, : clip.num_real])),
         "bitsPerToken": entry.bits_per_token,
         "latentFrames": 1 + (clip.video.shape[2] - 1) // 4,
         "maxK": entry.num_registers,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,8 @@ class Progress:
     """The grid with all its cells, for as many frames as the tokens of a register budget afford."""
     seconds: float = 0.0
     done: bool = False
+    id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    """Tells a viewer that a new request has begun."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def write(name: str, results: dict[str, Any]) -> Path:
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
-        return round(value, 3)
+        return round(value, 3) if abs(value) >= 0.01 else float(f"{value:.2g}")
     if isinstance(value, dict):
         return {str(k): _rounded(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -66,11 +66,36 @@ def solver_table() -> str:
     return "\n".join(rows)
 
 
+def released_table() -> str:
+    """Times of the released code beside a plain path of the same numbers."""
+    report = _read("released_mid")
+    peak, encode, half = report["peaks_gflops"]["float32"], report["tokenize"], report["bfloat16"]
+    rows = ["| what | here | plain path | share | of the matmul peak |", "|---|---|---|---|---|"]
+
+    def row(name: str, seconds: float, plain: float, gflop: float | None) -> None:
+        rate = "" if gflop is None else f"{gflop / seconds / peak:.0%}"
+        rows.append(f"| {name} | {seconds:.2f} s | {plain:.2f} s | {seconds / plain:.0%} | {rate} |")
+
+    row("tokenize one clip, first call", encode["first_seconds"], encode["plain_first_seconds"], None)
+    work = encode["vae"]["gflop"] + encode["transformer"]["gflop"]
+    row("tokenize one clip, afterwards", encode["seconds"], encode["plain_seconds"], work)
+    for k, step in report["guided_step"].items():
+        row(f"guided step, k = {k}", step["seconds"], step["plain_seconds"], step["gflop"])
+    full, close = half["float32_decode_seconds"], half["decode_seconds"]
+    name = f"bfloat16, {half['steps']} steps and VAE decode, beside float32"
+    rows.append(f"| {name} | {close:.2f} s | {full:.2f} s | {close / full:.0%} | PSNR {half['psnr_db']:.1f} dB |")
+    return "\n".join(rows)
+
+
 def _budgets(report: dict[str, Any]) -> list[str]:
     return list(report["toybox_test"]["register"])
 
 
-TABLES: dict[str, Callable[[], str]] = {"reconstruction": reconstruction_table, "solvers": solver_table}
+TABLES: dict[str, Callable[[], str]] = {
+    "reconstruction": reconstruction_table,
+    "solvers": solver_table,
+    "released": released_table,
+}
 
 
 if __name__ == "__main__":

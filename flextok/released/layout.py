@@ -185,7 +185,10 @@ class PackedModulation:
         y = layer_norm(x)
         for index, part in self.layout.views(y):
             vectors = self.vectors[index]
-            torch.addcmul(vectors[shift], part, vectors[scale], out=part)
+            if torch.compiler.is_compiling():  # which cannot trace `out=` a view, and fuses these two anyway
+                part.mul_(vectors[scale]).add_(vectors[shift])
+            else:
+                torch.addcmul(vectors[shift], part, vectors[scale], out=part)
         return y
 
     def _add_gated(self, x: Tensor, y: Tensor, gate: int) -> Tensor:

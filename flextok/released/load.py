@@ -40,6 +40,7 @@ WEIGHTS_NAME = "model.safetensors"
 MAX_CONFIG_BYTES = 4_000_000
 DEFAULT_CHUNK_FRAMES = 17
 DEFAULT_OVERLAP = 1
+COMPILED_SHAPES = 64
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,8 @@ def load_released(
     else:
         fill_and_dispatch(checkpoint.model, checkpoint.header, device_map, target)
     if compiled:
+        # One compilation a token budget and chunk kind; beyond the limit torch would run uncompiled without a word.
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, COMPILED_SHAPES)
         for module in checkpoint.model.modules():
             if isinstance(module, Block):
                 module.compile(dynamic=False)
