@@ -136,6 +136,9 @@ class VideoService:
             raise gr.Error(f"{entry.id} cannot run here: {reason}.", print_exception=False)
         return entry
 
+    def is_loaded(self, model_id: str) -> bool:
+        return model_id in self._loaded
+
     def model(self, model_id: str) -> VideoTokenizerPipeline | ReleasedTokenizerPipeline:
         """A loaded model; the first call loads it, calls beside it wait. Large ones replace each other."""
         with self._lock:  # also because two threads that import diffusers at once can fail

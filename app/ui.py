@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from app.service import EXAMPLES, VideoService
-from app.tabs import explore
+from app.tabs import explore, rate_distortion
 from app.theme import CSS
 
 TITLE = "FlexTok Video"
@@ -18,7 +18,9 @@ def build_demo(service: VideoService) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         gr.Markdown(f"# {TITLE}\nVideo as tokens that go from coarse to fine: stop anywhere, get the whole clip.")
         with gr.Tab("Explore", id="explore"):
-            explore.build(service, demo)
+            shown = explore.build(service, demo)
+        with gr.Tab("Rate-distortion", id="rate-distortion"):
+            rate_distortion.build(service, demo, shown)
         gr.Markdown(
             "An independent implementation of [VideoFlexTok](https://arxiv.org/abs/2604.12887), running on small "
             "weights that ship with it. Uploads stay on this server for an hour at most and are used for nothing else."

@@ -23,13 +23,18 @@ LANE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "cpu", "show_p
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 
 
-def build(service: VideoService, demo: gr.Blocks) -> None:
-    """Lay out and wire the tab. It opens with shipped results, so it needs no model to show something."""
+def build(service: VideoService, demo: gr.Blocks) -> gr.State:
+    """Lay out and wire the tab. It opens with shipped results, so it needs no model for them.
+
+    Returns:
+        PSNR by budget of the clip that is shown.
+    """
     gr.Markdown(INTRO)
     entry = service.entry(EMBEDDED)
     clips = {name: prebaked(name) for name in prebaked_names()}
     examples = [{"name": name, "title": clip["title"], "thumbnail": thumbnail(clip)} for name, clip in clips.items()]
     view = player(next(iter(clips.values()), None), examples, prebaked, elem_id="player")
+    shown = gr.State(qualities(next(iter(clips.values()))))
     status = gr.Markdown("Shown: an example, decoded beforehand. Upload a clip to see your own.", elem_id="status")
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
@@ -54,11 +59,11 @@ def build(service: VideoService, demo: gr.Blocks) -> None:
         entry = service.entry(model_id)
         return entry.steps, entry.guidance, f"{entry.id} is picked; press Tokenize and decode."
 
-    def choose_example(event: gr.EventData) -> tuple[str, str]:
+    def choose_example(event: gr.EventData) -> tuple[str, str, dict[int, float]]:
         """The file of an example, so that it can be decoded anew with other settings."""
         name = str(event._data.get("name"))
-        title = prebaked(name)["title"]  # refuses names that are none
-        return str(EXAMPLES / f"{name}.mp4"), f"Shown: {title}, decoded beforehand."
+        clip = prebaked(name)  # refuses names that are none
+        return str(EXAMPLES / f"{name}.mp4"), f"Shown: {clip['title']}, decoded beforehand.", qualities(clip)
 
     def reconstruct(
         video: str | None,
@@ -69,14 +74,18 @@ def build(service: VideoService, demo: gr.Blocks) -> None:
         guidance: float | None = None,
         seed: int = 0,
         model: str = EMBEDDED,
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
+    ) -> Iterator[tuple[Any, ...]]:
         """Tokenize a video and decode it at every budget, coarsest first; yields a status and what has landed."""
+        if not service.is_loaded(model):
+            size = service.entry(model).memory_gib
+            yield f"Working: loading {model}, about {size:.1f} GiB ...", gr.skip(), gr.skip()
         request = Request(video, also_k or None, start_s, fps or None, steps, guidance, seed, model)
         for progress in service.reconstruct(request):
-            yield status_line(progress), payload(progress, service.entry(model), note(model))
+            clip = payload(progress, service.entry(model), note(model))
+            yield status_line(progress), clip, qualities(clip)
 
     model.input(pick, model, [steps, guidance, status], **QUIET)
-    view.select(choose_example, outputs=[video, status], **QUIET)
+    view.select(choose_example, outputs=[video, status, shown], **QUIET)
     demo.load(
         lambda: show_models(picker_rows(service.look_around())),
         outputs=model,
@@ -85,10 +94,16 @@ def build(service: VideoService, demo: gr.Blocks) -> None:
         concurrency_id="look",
     )
     inputs = [video, also_k, start_s, fps, steps, guidance, seed, model]
-    outputs = [status, view]
+    outputs = [status, view, shown]
     running = run.click(reconstruct, inputs, outputs, api_name="reconstruct", show_progress_on=status, **LANE)
     uploaded = video.upload(reconstruct, inputs, outputs, api_visibility="private", show_progress_on=status, **LANE)
     stop.click(lambda: "Cancelled; what was ready stays.", outputs=status, cancels=[running, uploaded], **QUIET)
+    return shown
+
+
+def qualities(clip: dict[str, Any]) -> dict[int, float]:
+    """PSNR by budget of what a player shows."""
+    return {result["k"]: result["psnr"] for result in clip["registers"]}
 
 
 def status_line(progress: Progress) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from flextok.api import load_embedded
-from flextok.bench import results
+from flextok.bench import codecs, results
 from flextok.data.datasets import ToyboxDataset
 from flextok.data.pixels import to_float, to_uint8
 from flextok.data.toybox_spec import HELD_OUT_SEEDS, TEST_SEEDS
@@ -95,7 +95,21 @@ def _measure(register: VideoTokenizerPipeline, grid: VideoTokenizerPipeline, vid
         grid_ids = torch.cat([grid.tokenize(v, k) for v in batches])
         coarser[k] = _scores(_decode(grid, grid_ids, None), video)
     report["grid_coarser"] = coarser
+    report["codecs"] = _codecs(video, register.info.fps)
     return report
+
+
+def _codecs(video: Tensor, fps: float) -> dict[str, list[dict[str, float]]]:
+    """Mean bytes and quality of ordinary codecs by setting, coarsest first."""
+    curves: dict[str, list[dict[str, float]]] = {}
+    for codec in codecs.available():
+        curves[codec] = []
+        for quality in codecs.QUALITIES[codec]:
+            coded = [codecs.code(to_uint8(clip), codec, quality, fps) for clip in video]
+            scores = _scores(to_float(np.stack([clip.frames for clip in coded])), video)
+            num_bytes = sum(clip.num_bytes for clip in coded) / len(coded)
+            curves[codec].append({"quality": quality, "bytes": num_bytes, **scores})
+    return curves
 
 
 def _decode(pipe: VideoTokenizerPipeline, ids: Tensor, k: int | None, **options: object) -> Tensor:
@@ -113,7 +127,13 @@ def _decode(pipe: VideoTokenizerPipeline, ids: Tensor, k: int | None, **options:
 
 def _scores(video: Tensor, reference: Tensor) -> dict[str, float]:
     values = psnr(video, reference)
-    return {"psnr": float(values.mean()), "psnr_std": float(values.std()), "ssim": float(ssim(video, reference).mean())}
+    similar = ssim(video, reference)
+    return {
+        "psnr": float(values.mean()),
+        "psnr_std": float(values.std()),
+        "ssim": float(similar.mean()),
+        "ssim_std": float(similar.std()),
+    }
 
 
 def _solvers(pipe: VideoTokenizerPipeline, video: Tensor) -> dict[str, dict[int, dict[int, float]]]:

@@ -158,6 +158,21 @@ def test_cancel_keeps_what_was_ready(browser_page: Page) -> None:
     assert int(player(tab, "ready") or 0) >= 1
 
 
+def test_rate_distortion_is_drawn_and_answers(browser_page: Page) -> None:
+    tab = browser_page
+    tab.get_by_role("tab", name="Rate-distortion").click()
+    plot = tab.locator("#rate-distortion")
+    expect(plot.locator(".scatterlayer .trace")).to_have_count(6, timeout=RESULT_MS)
+    expect(tab.locator("#tokens-needed")).to_contain_text("The clip in Explore")
+    before = plot.locator(".ytitle").inner_text()
+    tab.get_by_label("SSIM").check()
+    expect(plot.locator(".ytitle")).not_to_have_text(before)
+    with tab.expect_download() as download:
+        tab.locator("#csv").click()
+    assert download.value.path().read_text().startswith("clips,method,setting,bytes")
+    tab.get_by_role("tab", name="Explore").click()
+
+
 def test_nothing_failed_on_the_way(browser_page: Page) -> None:
     assert browser_page.problems == []  # type: ignore[attr-defined]
 

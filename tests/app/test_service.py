@@ -105,7 +105,8 @@ def test_api_reconstructs_and_refuses(page: str, tmp_path: Path) -> None:
     status, shown = job.result(timeout=120)
     assert status.startswith("Done")
     assert [result["k"] for result in shown["registers"]] == [1, 2, 4, 8, 16, 32, 64]
-    budgets_seen = [len(shown["registers"]) for _, shown in job.outputs()]
+    # The first answer may say no more than that the model is loading.
+    budgets_seen = [len(shown["registers"]) for _, shown in job.outputs() if "registers" in shown]
     assert budgets_seen == sorted(budgets_seen)
     text = tmp_path / "notes.mp4"
     text.write_text("not a video")

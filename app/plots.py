@@ -1,0 +1,117 @@
+"""Plotly figures made from the committed results; they fit light and dark pages alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from flextok.registry import ASSETS
+
+RESULTS = ASSETS / "results" / "reconstruction.json"
+SETS = {
+    "toybox_test": "Toybox test clips",
+    "toybox_held_out_combinations": "Toybox, combinations never trained on",
+    "real": "Real videos",
+}
+METRICS = {"psnr": "PSNR, dB", "ssim": "SSIM"}
+CODECS = {"h264": "H.264", "av1": "AV1"}
+GREY = "rgba(128, 128, 128, {})"
+COLOURS = {"registers": "#6366f1", "grid": "#d97706", "vae": "#64748b", "h264": "#059669", "av1": "#db2777"}
+LATENT_FRAMES = 5
+
+
+def results() -> dict[str, Any]:
+    return json.loads(RESULTS.read_text(encoding="utf-8"))
+
+
+def curve(part: Mapping[str, Any], model: str, metric: str) -> tuple[list[int], list[float], list[float]]:
+    """Budgets, means and standard deviations over clips of one model."""
+    rows = part[model]
+    return (
+        [int(k) for k in rows],
+        [row[metric] for row in rows.values()],
+        [row[f"{metric}_std"] for row in rows.values()],
+    )
+
+
+def num_bytes(budgets: Sequence[int], bits_per_token: int) -> list[int]:
+    """Bytes of one clip at each budget."""
+    return [-(-k * LATENT_FRAMES * bits_per_token // 8) for k in budgets]
+
+
+def rate_distortion(
+    report: Mapping[str, Any],
+    clip_set: str,
+    metric: str,
+    bits_per_token: int,
+    own: Mapping[int, float] | None = None,
+) -> go.Figure:
+    """Quality against bytes of one 17-frame clip, with what a clip of the visitor's own reaches on top.
+
+    Args:
+        own: budget -> value of the clip in the Explore tab.
+    """
+    part = report[clip_set]
+    figure = go.Figure()
+    for model, name, key in (
+        ("register", "registers", "registers"),
+        ("grid_coarser", "3D grid, coarser cells", "grid"),
+    ):
+        budgets, means, deviations = curve(part, model, metric)
+        sizes = num_bytes(budgets, bits_per_token)
+        if key == "registers":
+            low = [m - d for m, d in zip(means, deviations, strict=True)]
+            high = [m + d for m, d in zip(means, deviations, strict=True)]
+            figure.add_scatter(
+                x=[*sizes, *reversed(sizes)], y=[*high, *reversed(low)], fill="toself", line={"width": 0},
+                fillcolor="rgba(99, 102, 241, 0.15)", name="registers, one deviation over clips", hoverinfo="skip",
+            )  # fmt: skip
+        text = [f"k = {k}: {k * LATENT_FRAMES} tokens" for k in budgets]
+        figure.add_scatter(
+            x=sizes, y=means, text=text, name=name, mode="lines+markers", line={"color": COLOURS[key]},
+            hovertemplate="%{text}, %{x} bytes: %{y:.2f}",
+        )  # fmt: skip
+    for codec, label in CODECS.items():
+        rows = part.get("codecs", {}).get(codec, [])
+        if rows:
+            figure.add_scatter(
+                x=[row["bytes"] for row in rows], y=[row[metric] for row in rows], name=label,
+                text=[f"quantiser {row['quality']}" for row in rows], mode="lines+markers",
+                line={"color": COLOURS[codec], "dash": "dot"}, hovertemplate="%{text}, %{x:.0f} bytes: %{y:.2f}",
+            )  # fmt: skip
+    if own:
+        sizes = num_bytes(list(own), bits_per_token)
+        figure.add_scatter(
+            x=sizes, y=list(own.values()), name="your clip, registers", mode="lines+markers",
+            line={"color": "#dc2626", "width": 1}, hovertemplate="%{x} bytes: %{y:.2f}",
+        )  # fmt: skip
+    ceiling = part["vae"][metric]
+    figure.add_shape(
+        type="line", x0=0, x1=1, xref="paper", y0=ceiling, y1=ceiling, line={"color": COLOURS["vae"], "dash": "dash"}
+    )
+    figure.add_annotation(
+        x=0, xref="paper", y=ceiling, text="VAE alone: the ceiling", showarrow=False, xanchor="left", yshift=9
+    )
+    return styled(figure, "bytes for 17 frames", METRICS[metric])
+
+
+def styled(figure: go.Figure, x_title: str, y_title: str) -> go.Figure:
+    """Transparent, with ink that reads on both themes, and a log2 axis across."""
+    axis = {"gridcolor": GREY.format(0.25), "zerolinecolor": GREY.format(0.25)}
+    ticks = [2**i for i in range(2, 14)]
+    figure.update_layout(
+        template="none", paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font={"color": GREY.format(1)},
+        margin={"l": 60, "r": 10, "t": 10, "b": 50}, height=440, uirevision="keep",
+        legend={"orientation": "h", "y": -0.2},
+        xaxis={"title": x_title, "type": "log", "tickvals": ticks, "ticktext": [str(t) for t in ticks], **axis},
+        yaxis={"title": y_title, **axis},
+    )  # fmt: skip
+    return figure
+
+
+def tokens_needed(values: Mapping[int, float], threshold: float) -> int | None:
+    """The smallest budget that reaches a quality; None if none does."""
+    return next((k for k in sorted(values) if values[k] >= threshold), None)

@@ -1,0 +1,85 @@
+"""Rate-distortion: quality against bytes, from the committed results, with the clip of the Explore tab on top."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from typing import Any
+
+import gradio as gr
+
+from app.plots import LATENT_FRAMES, METRICS, SETS, curve, num_bytes, rate_distortion, results, tokens_needed
+from app.service import EMBEDDED, VideoService
+
+PROTOCOL = (
+    "Each point is the mean over a set of clips that no model was trained on, decoded with the default sampler and "
+    "measured against the source pixels at 64 px. Made by `python -m flextok.bench reconstruction`; the codecs run at "
+    "their coarsest settings, with their headers and without a container. PSNR and SSIM reward blur: a decoder that "
+    "invents plausible detail scores lower than one that leaves it out."
+)
+
+
+def build(service: VideoService, demo: gr.Blocks, shown: gr.State) -> None:
+    """Lay out and wire the tab.
+
+    Args:
+        shown: PSNR by budget of the clip in the Explore tab, which is drawn over the averages.
+    """
+    report = results()
+    sets = [(label, name) for name, label in SETS.items() if name in report]
+    gr.Markdown(
+        "How good is a clip for how many bytes? Nothing runs here: these are measurements that ship with the app."
+    )
+    with gr.Row():
+        clip_set = gr.Dropdown(sets, value=sets[0][1], label="Clips")
+        metric = gr.Radio([(label, name) for name, label in METRICS.items()], value="psnr", label="Metric")
+        threshold = gr.Slider(10, 35, 20, step=0.5, label="Good enough at, dB PSNR")
+    bits = service.entry(EMBEDDED).bits_per_token
+    plot = gr.Plot(rate_distortion(report, sets[0][1], "psnr", bits), show_label=False, elem_id="rate-distortion")
+    needed = gr.Markdown(elem_id="tokens-needed")
+    gr.DownloadButton("Download all curves as CSV", csv_file(report, bits), elem_id="csv")
+    gr.Markdown(PROTOCOL)
+
+    def draw(clip_set: str, metric: str, threshold: float, shown: dict[int, float]) -> tuple[Any, str]:
+        """The plot, and how many tokens are needed."""
+        own = shown if metric == "psnr" else None
+        figure = rate_distortion(report, clip_set, metric, bits, own)
+        budgets, means, _ = curve(report[clip_set], "register", "psnr")
+        lines = [needed_line("These clips, on average", dict(zip(budgets, means, strict=True)), threshold)]
+        if shown:
+            lines.append(needed_line("The clip in Explore", shown, threshold))
+        return figure, "\n\n".join(lines)
+
+    inputs, outputs = [clip_set, metric, threshold, shown], [plot, needed]
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+    gr.on([clip_set.change, metric.change, threshold.release, shown.change], draw, inputs, outputs, **quiet)
+    demo.load(draw, inputs, outputs, **quiet)
+
+
+def needed_line(who: str, values: dict[int, float], threshold: float) -> str:
+    k = tokens_needed(values, threshold)
+    if k is None:
+        return f"{who}: {threshold:.1f} dB is not reached; the best is {max(values.values()):.1f} dB."
+    return f"{who}: {threshold:.1f} dB takes **k = {k}** tokens per latent frame ({LATENT_FRAMES * k} tokens)."
+
+
+def csv_rows(report: dict[str, Any], bits: int) -> list[list[Any]]:
+    """Every point of every curve, and a first row of names."""
+    rows: list[list[Any]] = [["clips", "method", "setting", "bytes", "psnr_db", "ssim"]]
+    for clip_set in (name for name in SETS if name in report):
+        part = report[clip_set]
+        for model in ("register", "grid_coarser"):
+            for k, values in part[model].items():
+                size = num_bytes([int(k)], bits)[0]
+                rows.append([clip_set, model, f"k={k}", size, values["psnr"], values["ssim"]])
+        for codec, settings in part.get("codecs", {}).items():
+            rows += [[clip_set, codec, f"crf={s['quality']}", s["bytes"], s["psnr"], s["ssim"]] for s in settings]
+        rows.append([clip_set, "vae", "", "", part["vae"]["psnr"], part["vae"]["ssim"]])
+    return rows
+
+
+def csv_file(report: dict[str, Any], bits: int) -> str:
+    """The path of a file with `csv_rows`, written once when the page is built."""
+    with tempfile.NamedTemporaryFile("w", suffix=".csv", prefix="rate-distortion-", delete=False, newline="") as file:
+        csv.writer(file).writerows(csv_rows(report, bits))
+    return file.name

@@ -1,0 +1,42 @@
+"""The rate-distortion figure and its table say what the results file says."""
+
+from __future__ import annotations
+
+from app.plots import METRICS, SETS, num_bytes, rate_distortion, results, tokens_needed
+from app.tabs.rate_distortion import csv_rows, needed_line
+
+
+def test_every_curve_of_the_results_is_drawn() -> None:
+    report = results()
+    for clip_set in SETS:
+        for metric in METRICS:
+            figure = rate_distortion(report, clip_set, metric, 10, {1: 18.0, 64: 22.0})
+            traces = {trace.name: trace for trace in figure.data}
+            assert {"registers", "3D grid, coarser cells", "H.264", "AV1", "your clip, registers"} <= set(traces)
+            expected = [row[metric] for row in report[clip_set]["register"].values()]
+            assert list(traces["registers"].y) == expected
+            assert list(traces["registers"].x) == [7, 13, 25, 50, 100, 200, 400]
+            assert figure.layout.shapes[0].y0 == report[clip_set]["vae"][metric]
+
+
+def test_bytes_are_whole() -> None:
+    assert num_bytes([1, 16, 256], 10) == [7, 100, 1600]
+    assert num_bytes([1, 16, 256], 16) == [10, 160, 2560]
+
+
+def test_tokens_needed_is_the_smallest_budget_that_does() -> None:
+    values = {1: 18.0, 4: 20.0, 16: 20.0, 64: 23.0}
+    assert tokens_needed(values, 20.0) == 4
+    assert tokens_needed(values, 10.0) == 1
+    assert tokens_needed(values, 30.0) is None
+    assert "k = 4" in needed_line("It", values, 19.0)
+    assert "23.0 dB" in needed_line("It", values, 30.0)
+
+
+def test_the_table_holds_every_point() -> None:
+    report = results()
+    header, *rows = csv_rows(report, 10)
+    assert all(len(row) == len(header) for row in rows)
+    assert len({tuple(row[:3]) for row in rows}) == len(rows)
+    assert {row[0] for row in rows} == set(SETS)
+    assert ["toybox_test", "register", "k=64", 400] in [row[:4] for row in rows]
