@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the page itself does not load PyTorch
     from torch import Tensor
 
     from app.service import Progress
-    from flextok.reconstruction import Reconstruction
+    from flextok.reconstruction import Clip, Reconstruction
 
 STATIC = Path(__file__).parent / "static"
 PREBAKED = ASSETS / "prebaked"
@@ -78,6 +78,21 @@ def payload(progress: Progress, entry: ModelEntry, note: str = "") -> dict[str, 
     }
 
 
+def seeds_payload(clip: Clip, results: Sequence[Reconstruction]) -> dict[str, Any]:
+    """One budget from several seeds, and where they differ: shown below what is there already."""
+    videos = np.stack([pixels(result.frames) for result in results]).astype(np.float32)  # (seeds, T, H, W, 3)
+    spread = videos.std(axis=0).mean(axis=-1, keepdims=True)  # (T, H, W, 1), 8-bit levels
+    grey = np.repeat(spread.round().clip(0, 255).astype(np.uint8), 3, axis=-1)
+    return {
+        "seeds": [{**_result(result), "title": result.label} for result in results],
+        "k": results[0].keep_k,
+        "size": clip.video.shape[-1],
+        "spread": sprite(grey, lossless=True),
+        "meanSpread": round(float(spread.mean()), 2),
+        "frames": len(grey),
+    }
+
+
 def panel_budgets(budgets: Sequence[int]) -> list[int]:
     """The budgets that get panels."""
     if len(budgets) <= SHOWN:
@@ -103,10 +118,10 @@ def pixels(video: Tensor) -> np.ndarray:
     return to_uint8(video[0])
 
 
-def sprite(frames: np.ndarray) -> str:
+def sprite(frames: np.ndarray, lossless: bool = False) -> str:
     """All frames, uint8 (T, H, W, 3), side by side in one WebP picture, as a data URL."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.concatenate(list(frames), axis=1)).save(buffer, "WEBP", quality=SPRITE_QUALITY, method=2)
+    buffer, picture = io.BytesIO(), Image.fromarray(np.concatenate(list(frames), axis=1))
+    picture.save(buffer, "WEBP", quality=SPRITE_QUALITY, method=2, lossless=lossless)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

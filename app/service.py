@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ MAX_STEPS = 50
 MAX_GUIDANCE = 30.0
 MAX_SEED = 2**31 - 1
 MAX_FPS = 60.0
+NUM_SEEDS = 4
 
 
 @dataclass
@@ -184,6 +185,27 @@ class VideoService:
             progress.seconds, progress.done = time.perf_counter() - started, True
             yield progress
         except ValueError as error:  # VideoError and CheckpointError included: sentences made for users
+            raise gr.Error(str(error), print_exception=False) from error
+
+    def seeds(self, request: Request, keep_k: int | None) -> tuple[Clip, list[Reconstruction]]:
+        """One budget of a clip, decoded with `NUM_SEEDS` seeds from the request's on.
+
+        Raises:
+            gr.Error: with one sentence for whatever is wrong with the request.
+        """
+        entry = self.entry(request.model)
+        if keep_k is None:  # comes from the page, whatever its type says
+            raise gr.Error("Choose a budget first.", print_exception=False)
+        replace(request, also_k=keep_k).check(entry)
+        try:
+            pipe = self.model(entry.id)
+            from flextok.reconstruction import load_clip, several_seeds
+
+            clip = load_clip(str(request.path), pipe.info, request.start_s, fps=request.fps)
+            seeds = [int(request.seed) + i for i in range(NUM_SEEDS)]
+            guidance = entry.guidance if request.guidance is None else request.guidance
+            return clip, several_seeds(pipe, clip, int(keep_k), seeds, request.steps or entry.steps, guidance)
+        except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
     def _add_grids(self, progress: Progress, steps: int, seed: int) -> Iterator[Progress]:

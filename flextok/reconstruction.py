@@ -101,6 +101,33 @@ def sweep(
         yield measure(pipe, clip, frames, k, f"k = {k}", ids.shape[1] * k, time.perf_counter() - started)
 
 
+def several_seeds(
+    pipe: VideoTokenizerPipeline | ReleasedTokenizerPipeline,
+    clip: Clip,
+    keep_k: int,
+    seeds: Sequence[int],
+    num_inference_steps: int | None = None,
+    guidance_scale: float | None = None,
+) -> list[Reconstruction]:
+    """The same tokens decoded from several noises, as one batch: what differs is what the decoder invents.
+
+    Raises:
+        ValueError: a budget the tokenizer does not have.
+    """
+    started = time.perf_counter()
+    ids = pipe.tokenize(clip.video)
+    frames = pipe.detokenize(
+        ids,
+        keep_k=keep_k,
+        num_inference_steps=num_inference_steps,
+        guidance_scale=guidance_scale,
+        generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+    ).frames
+    seconds = (time.perf_counter() - started) / len(seeds)
+    videos = zip(seeds, frames.split(1), strict=True)
+    return [measure(pipe, clip, v, keep_k, f"seed {seed}", ids.shape[1] * keep_k, seconds) for seed, v in videos]
+
+
 def grid_at_equal_tokens(
     grid: VideoTokenizerPipeline,
     clip: Clip,

@@ -47,10 +47,10 @@ class ModelEntry:
 SEE_HUB = "see the model's page"
 MODELS: tuple[ModelEntry, ...] = (
     ModelEntry(
-        "embedded", "register", "embedded", 64, 64, 1000, 12.85, 0.2, 0.033, 8, 1.0, "Apache-2.0", "Toybox, photos"
+        "embedded", "register", "embedded", 64, 64, 1000, 12.95, 0.2, 0.0212, 4, 1.0, "Apache-2.0", "Toybox, photos"
     ),
     ModelEntry(
-        "embedded-grid", "grid", "embedded", 64, 64, 1000, 12.78, 0.2, 0.012, 8, 1.0, "Apache-2.0", "Toybox, photos"
+        "embedded-grid", "grid", "embedded", 64, 64, 1000, 12.78, 0.2, 0.00997, 4, 1.0, "Apache-2.0", "Toybox, photos"
     ),
     # Memory and work of these two are those of configs of the expected shape, on the meta device (tests/test_registry).
     ModelEntry(

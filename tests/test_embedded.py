@@ -50,13 +50,13 @@ def test_info(register: VideoTokenizerPipeline, grid: VideoTokenizerPipeline) ->
 def test_more_tokens_give_a_nearer_video(register: VideoTokenizerPipeline, video: torch.Tensor) -> None:
     """Fails if tokens are ignored, if a longer prefix does harm, or if another clip's tokens would do as well.
 
-    Margins belong to the weights that ship: the first, briefly trained ones gain 1.9 dB from k = 1 to 64 on 64 clips.
+    Margins belong to the weights that ship, which gain 2.9 dB from k = 1 to 64 on 64 clips.
     """
     ids = register.tokenize(video)
     noise = register.prepare_latents(ids, torch.Generator().manual_seed(0))
     values = [float(psnr(register.detokenize(ids, k, latents=noise).frames, video).mean()) for k in (1, 4, 16, 64)]
     assert all(after > before - 0.4 for before, after in itertools.pairwise(values)), values
-    assert values[-1] > values[0] + 0.8, values
+    assert values[-1] > values[0] + 2, values
     shuffled = float(psnr(register.detokenize(ids.roll(1, 0), latents=noise).frames, video).mean())
     assert values[-1] > shuffled + 4
 
@@ -103,7 +103,7 @@ def test_command_line_reconstructs_a_real_video(world_mp4: Path, tmp_path: Path)
     report = json.loads((tmp_path / "metrics.json").read_text())
     assert [row["keep_k"] for row in report["budgets"]] == [1, 64]
     assert [row["num_tokens"] for row in report["budgets"]] == [5, 320]
-    # A grey picture has 7.1 dB. That more tokens help is tested on Toybox; on real clips they do not yet.
+    # A grey picture has 7.1 dB. That more tokens help is tested on Toybox.
     assert min(row["psnr_db"] for row in report["budgets"]) > 16
     assert len(read_video(tmp_path / "k064.mp4").frames) == 17
     assert probe_video(tmp_path / "side_by_side.mp4").width > 3 * 190

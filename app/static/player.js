@@ -56,6 +56,11 @@ function heatmap(a, b) {
   return out;
 }
 
+/** Heatmap (RGBA) of a grey picture whose levels are a spread between pictures. */
+function spreadMap(grey) {
+  return heatmap(grey, new Uint8ClampedArray(grey.length));
+}
+
 /** What a budget costs, in words. */
 function budgetLine(k, latentFrames, bitsPerToken, numFrames) {
   const tokens = k * latentFrames;
@@ -113,6 +118,8 @@ function mountPlayer(element, props, watch, trigger, server) {
   examples.setAttribute("role", "group");
   examples.setAttribute("aria-label", "Example clips");
   const panels = make("div", "panels");
+  const seedsRow = make("div", "seeds");
+  const seedsButton = make("button", "more-seeds", "Same tokens, other seeds");
   const stageBox = make("div", "stage-box");
   const stage = make("canvas", "stage");
   stage.tabIndex = 0;
@@ -150,17 +157,19 @@ function mountPlayer(element, props, watch, trigger, server) {
   ticks.id = "latent-frames";
   scrub.setAttribute("list", ticks.id);
   const where = make("span", "where");
-  for (const button of [play, back, next, loop]) button.type = "button";
+  for (const button of [play, back, next, loop, seedsButton]) button.type = "button";
   const note = make("p", "note");
   note.setAttribute("aria-live", "polite");
   transport.append(play, back, next, speed, loop, scrub, ticks, where);
   const budgetRow = make("label", "budget-row");
   budgetRow.append(make("span", "", "Tokens per latent frame"), slider, budget);
+  const budgetBar = make("div", "budget-bar");
+  budgetBar.append(budgetRow, seedsButton);
   stageBox.append(stage, wipe, legend);
   stageSide.append(views, chart);
   const lower = make("div", "lower");
   lower.append(stageBox, stageSide);
-  root.append(examples, panels, transport, budgetRow, lower, note);
+  root.append(examples, panels, seedsRow, transport, budgetBar, lower, note);
   for (const [name, text] of Object.entries(VIEWS)) {
     const label = make("label");
     const radio = make("input");
@@ -228,11 +237,23 @@ function mountPlayer(element, props, watch, trigger, server) {
   }
 
   function drawPanels() {
-    for (const canvas of panels.querySelectorAll("canvas")) {
+    for (const canvas of root.querySelectorAll(".panels canvas, .seeds canvas")) {
       const context = canvas.getContext("2d");
       context.imageSmoothingEnabled = false;
+      if (canvas.dataset.spread) {
+        drawSpread(canvas, context);
+        continue;
+      }
       drawFrame(context, canvas.dataset.sprite, Number(canvas.dataset.frames), state.frame, 0, canvas.width, canvas.height);
     }
+  }
+
+  function drawSpread(canvas, context) {
+    const frame = Math.min(state.frame, Number(canvas.dataset.frames) - 1);
+    const grey = pixels(canvas.dataset.sprite, frame);
+    if (!grey) return;
+    scratch.getContext("2d").putImageData(new ImageData(spreadMap(grey), payload.size, payload.size), 0, 0);
+    context.drawImage(scratch, 0, 0, canvas.width, canvas.height);
   }
 
   function drawStage() {
@@ -406,6 +427,19 @@ function mountPlayer(element, props, watch, trigger, server) {
     chart.replaceChildren(...parts);
   }
 
+  /** A row of one budget's seeds, until another clip is shown. */
+  function showSeeds(value) {
+    if (!payload || value.size !== payload.size) return;
+    const shown = value.seeds.map((result) =>
+      panel(result.title.replace(" ", "-"), result.title, [`k = ${value.k}`, ...resultLines(result).slice(1)], result.sprite, result.frames),
+    );
+    const spread = panel("spread", "Where they differ", [`deviation, ${value.meanSpread} levels on average`, `scale: black 0 to white ${DIFF_MAX}`], value.spread, value.frames);
+    spread.querySelector("canvas").dataset.spread = "1";
+    seedsRow.replaceChildren(...shown, spread);
+    root.dataset.seeds = value.k;
+    draw();
+  }
+
   function show(value) {
     if (!value || !value.source) return;
     const fresh = !payload || payload.id !== value.id;
@@ -420,6 +454,8 @@ function mountPlayer(element, props, watch, trigger, server) {
       state.frame = 0;
       clockStart = performance.now();
       for (const url of images.keys()) images.delete(url);
+      seedsRow.replaceChildren();
+      delete root.dataset.seeds;
     }
     buildPanels();
     set({});
@@ -492,13 +528,15 @@ function mountPlayer(element, props, watch, trigger, server) {
     requestAnimationFrame(tick);
   }
   requestAnimationFrame(tick);
+  seedsButton.addEventListener("click", () => trigger("submit", { k: chosen() ? chosen().k : state.wanted }));
   watch("value", () => {
     attach();
-    show(props.value);
+    if (props.value && props.value.seeds) showSeeds(props.value);
+    else show(props.value);
   });
   show(props.value);
 }
 
 if (typeof module !== "undefined") {
-  module.exports = { atBudget, budgetBelow, budgetLine, chartPoints, chartRange, DIFF_MAX, frameAt, heat, heatmap, latentTicks };
+  module.exports = { atBudget, budgetBelow, budgetLine, chartPoints, chartRange, DIFF_MAX, frameAt, heat, heatmap, latentTicks, spreadMap };
 }

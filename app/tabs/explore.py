@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from app.picker import model_picker, picker_rows, show_models
-from app.player import payload, player, prebaked, prebaked_names, thumbnail
+from app.player import payload, player, prebaked, prebaked_names, seeds_payload, thumbnail
 from app.service import EMBEDDED, EXAMPLES, MAX_FPS, MAX_GUIDANCE, MAX_SEED, MAX_STEPS, Progress, Request, VideoService
 
 INTRO = (
@@ -84,6 +84,22 @@ def build(service: VideoService, demo: gr.Blocks) -> gr.State:
             clip = payload(progress, service.entry(model), note(model))
             yield status_line(progress), clip, qualities(clip)
 
+    def other_seeds(
+        event: gr.EventData,
+        video: str | None,
+        start_s: float,
+        fps: float,
+        steps: int,
+        guidance: float,
+        seed: int,
+        model: str,
+    ) -> tuple[str, dict[str, Any]]:
+        """Decode the budget on the slider with several seeds; the clip is the first example if none was chosen."""
+        path = video or str(EXAMPLES / f"{next(iter(clips))}.mp4")
+        request = Request(path, None, start_s, fps or None, steps, guidance, seed, model)
+        clip, results = service.seeds(request, event._data.get("k"))
+        return f"Below: k = {results[0].keep_k} from {len(results)} seeds.", seeds_payload(clip, results)
+
     model.input(pick, model, [steps, guidance, status], **QUIET)
     view.select(choose_example, outputs=[video, status, shown], **QUIET)
     demo.load(
@@ -97,6 +113,8 @@ def build(service: VideoService, demo: gr.Blocks) -> gr.State:
     outputs = [status, view, shown]
     running = run.click(reconstruct, inputs, outputs, api_name="reconstruct", show_progress_on=status, **LANE)
     uploaded = video.upload(reconstruct, inputs, outputs, api_visibility="private", show_progress_on=status, **LANE)
+    settings = [video, start_s, fps, steps, guidance, seed, model]
+    view.submit(other_seeds, settings, [status, view], api_visibility="private", show_progress_on=status, **LANE)
     stop.click(lambda: "Cancelled; what was ready stays.", outputs=status, cancels=[running, uploaded], **QUIET)
     return shown
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from flextok.models.layers.attention_masks import register_mask
 from flextok.models.layers.patches import PatchEmbedder, coarse_to_fine_places
+from flextok.models.layers.per_token_linear import PerTokenLinear
 from flextok.models.layers.transformer import Block, layer_norm
 
 
@@ -31,7 +32,7 @@ class RegisterEncoder(nn.Module):
         start = self.embed.position.detach()[places] + self.embed.frame.detach()  # (t, k, d)
         self.registers = nn.Parameter(start + 0.1 * torch.randn_like(start))
         self.blocks = nn.ModuleList(Block(dim, head_dim) for _ in range(depth))
-        self.head = nn.Linear(dim, code_dim)
+        self.head = PerTokenLinear(num_registers, dim, code_dim)
 
     def forward(self, latents: Tensor, keep_k: int) -> Tensor:
         """(b, c, t, h, w) -> the first keep_k registers' codes (b, t, keep_k, f), unbounded."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from flextok.models.flow_decoder import FlowDecoder, TokenCondition
 from flextok.models.layers.code_norm import CodeNorm
 from flextok.models.layers.patches import coarse_to_fine_places
+from flextok.models.layers.per_token_linear import PerTokenLinear
 from flextok.models.register_encoder import RegisterEncoder
 from flextok.nested_dropout import prefix_lengths
 from flextok.quantizers.fsq import FSQ
@@ -50,7 +51,7 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
             latent_channels, size, patch, num_registers, len(levels), dim, encoder_depth, head_dim
         )
         self.code_norm = CodeNorm(num_registers, len(levels))
-        self.token_in = nn.Linear(len(levels), dim)
+        self.token_in = PerTokenLinear(num_registers, len(levels), dim)
         self.decoder = FlowDecoder(latent_channels, size, patch, dim, decoder_depth, head_dim, decoder_attention)
         places = coarse_to_fine_places(num_registers, size[1] // patch, size[2] // patch)
         start = self.decoder.embed.position.detach()[places]

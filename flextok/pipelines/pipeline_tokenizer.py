@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from flextok.pipelines.sampling import sample_latents
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 
 MAX_STEPS = 1000
+Generator = torch.Generator | Sequence[torch.Generator]
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class VideoTokenizerPipeline(DiffusionPipeline):
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
         conditioning_frames: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        generator: Generator | None = None,
         latents: Tensor | None = None,
         apg: APGSettings | None = None,
         output_type: str = "pt",
@@ -146,7 +147,8 @@ class VideoTokenizerPipeline(DiffusionPipeline):
             num_inference_steps: steps of the flow sampler; None takes the model's default.
             guidance_scale: 1 is no guidance and half the work; None takes the model's default.
             conditioning_frames: (b, 3, 1 + 4 m, H, W); the clip begins with these instead of what its tokens say.
-            generator: decides the noise; without one the noise is random.
+            generator: decides the noise; without one the noise is random. A list gives each clip its own; several for
+                a single clip give as many videos of it, decoded as one batch.
             latents: the start noise itself, (b, c, t, h, w).
             apg: adaptive projected guidance instead of plain guidance.
             output_type: "pt" for `frames` (b, 3, T, H, W) in about [-1, 1], or "latent" for (b, c, t, h, w).
@@ -182,7 +184,7 @@ class VideoTokenizerPipeline(DiffusionPipeline):
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
         conditioning_frames: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        generator: Generator | None = None,
         latents: Tensor | None = None,
         apg: APGSettings | None = None,
         output_type: str = "pt",
@@ -195,8 +197,12 @@ class VideoTokenizerPipeline(DiffusionPipeline):
         self.check_inputs(token_ids, steps, scale, output_type, conditioning_frames, latents)
         device = self._execution_device
         token_ids = self.tokenizer.prefix(token_ids.to(device), keep_k)
+        if isinstance(generator, Sequence) and len(token_ids) == 1:
+            token_ids = token_ids.expand(len(generator), -1, -1)
         noise = self.prepare_latents(token_ids, generator, latents)
-        self.scheduler.set_timesteps(steps, device=device)
+        # One per call: streams that are open at once must not share a grid.
+        scheduler = RectifiedFlowScheduler.from_config(self.scheduler.config)
+        scheduler.set_timesteps(steps, device=device)
 
         def on_step(index: int, timestep: Tensor, current: Tensor) -> Tensor:
             if callback_on_step_end is None:
@@ -211,7 +217,7 @@ class VideoTokenizerPipeline(DiffusionPipeline):
                 ids, chunk_noise, given = self._begin_with(begin, ids, chunk_noise, replace=number == 0)
             decoded = sample_latents(
                 self.tokenizer,
-                self.scheduler,
+                scheduler,
                 self.tokenizer.condition(ids),
                 chunk_noise,
                 guidance_scale=scale,
@@ -257,13 +263,18 @@ class VideoTokenizerPipeline(DiffusionPipeline):
             raise ValueError(f"latents must be {expected} for these tokens, got {tuple(latents.shape)}")
 
     def prepare_latents(
-        self, token_ids: Tensor, generator: torch.Generator | None = None, latents: Tensor | None = None
+        self, token_ids: Tensor, generator: Generator | None = None, latents: Tensor | None = None
     ) -> Tensor:
         """The start noise of every latent frame, (b, c, t, h, w): the same for every keep_k of the same seed."""
         device = self._execution_device
         if latents is not None:
             return latents.to(device, torch.float32)
-        return randn_tensor(self._noise_shape(token_ids), generator=generator, device=device, dtype=torch.float32)
+        shape = self._noise_shape(token_ids)
+        if isinstance(generator, Sequence):
+            if len(generator) != shape[0]:
+                raise ValueError(f"{len(generator)} generators do not fit {shape[0]} clips")
+            generator = list(generator)
+        return randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
 
     def _noise_shape(self, token_ids: Tensor) -> tuple[int, ...]:
         _, height, width = self.tokenizer.config.latent_size

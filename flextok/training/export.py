@@ -27,7 +27,7 @@ class ExportConfig:
     grid: Path = Path("runs/grid-full/weights")
     out: Path = Path("assets")
     solver: str = "euler"
-    num_inference_steps: int = 8
+    num_inference_steps: int = 4
     guidance_scale: float = 1.0
 
 

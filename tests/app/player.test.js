@@ -43,6 +43,14 @@ test("equal pictures give a black map, a difference shows where it is", () => {
   assert.ok(map[4] > 0);
 });
 
+test("a spread of nothing is black, and more spread is brighter", () => {
+  const grey = new Uint8ClampedArray([0, 0, 0, 255, 30, 30, 30, 255, 90, 90, 90, 255]);
+  const map = player.spreadMap(grey);
+  const sum = (i) => map[i] + map[i + 1] + map[i + 2];
+  assert.equal(sum(0), 0);
+  assert.ok(sum(4) > 0 && sum(8) > sum(4));
+});
+
 test("the budget line counts tokens and whole bytes", () => {
   assert.equal(player.budgetLine(16, 5, 10, 17), "k = 16: 80 tokens = 100 bytes for 17 frames");
   assert.equal(player.budgetLine(1, 5, 10, 17), "k = 1: 5 tokens = 7 bytes for 17 frames");

@@ -80,7 +80,7 @@ def test_slider_switches_budgets_without_the_server(browser_page: Page) -> None:
         shown.add(picture(tab, ".player .stage"))
     assert len(shown) == 7
     expect(tab.locator(".player .budget-line")).to_have_text("k = 64: 320 tokens = 400 bytes for 17 frames")
-    assert not [url for url in sent if "queue" in url or "call" in url]
+    assert not [url for url in sent if "queue/join" in url or "/call/" in url]
 
 
 def test_wipe_flip_heatmaps_and_chart(browser_page: Page) -> None:
@@ -111,6 +111,18 @@ def test_examples_switch_by_themselves(browser_page: Page) -> None:
     tab.wait_for_timeout(300)
     assert picture(tab, "[data-panel=original] canvas") != before
     expect(tab.locator("#clip video")).to_be_visible(timeout=RESULT_MS)
+
+
+def test_same_tokens_from_other_seeds(browser_page: Page) -> None:
+    tab = browser_page
+    tab.get_by_label("Tokens per latent frame", exact=True).fill("0")
+    tab.get_by_role("button", name="Same tokens, other seeds").click()
+    wait_for(tab, "seeds", "1")
+    expect(tab.locator(".player .seeds canvas")).to_have_count(5)  # four seeds, and where they differ
+    assert len({picture(tab, f"[data-panel=seed-{i}] canvas") for i in range(4)}) == 4
+    expect(tab.locator("#status")).to_contain_text("k = 1 from 4 seeds")
+    tab.locator(".player .examples button").nth(1).click()
+    expect(tab.locator(".player .seeds canvas")).to_have_count(0)
 
 
 def test_uploaded_videos_go_through(browser_page: Page) -> None:
@@ -145,9 +157,11 @@ def test_a_released_checkpoint_can_be_picked_where_it_runs(browser_page: Page) -
 
 def test_cancel_keeps_what_was_ready(browser_page: Page) -> None:
     tab = browser_page
+    before = player(tab, "clip") or ""
     tab.get_by_role("button", name="Clip and decoder settings").click()
     tab.get_by_label("number input for Sampling steps").fill("50")
     tab.locator("#run").click()
+    expect(tab.locator(".player > div")).not_to_have_attribute("data-clip", before, timeout=RESULT_MS)
     tab.wait_for_function(
         "(n => 0 < n && n < 7)(document.querySelector('.player > div').dataset.ready)", timeout=RESULT_MS
     )
@@ -164,9 +178,9 @@ def test_rate_distortion_is_drawn_and_answers(browser_page: Page) -> None:
     plot = tab.locator("#rate-distortion")
     expect(plot.locator(".scatterlayer .trace")).to_have_count(6, timeout=RESULT_MS)
     expect(tab.locator("#tokens-needed")).to_contain_text("The clip in Explore")
-    before = plot.locator(".ytitle").inner_text()
+    expect(plot.locator(".ytitle")).to_have_text("PSNR, dB")
     tab.get_by_label("SSIM").check()
-    expect(plot.locator(".ytitle")).not_to_have_text(before)
+    expect(plot.locator(".ytitle")).to_have_text("SSIM")
     with tab.expect_download() as download:
         tab.locator("#csv").click()
     assert download.value.path().read_text().startswith("clips,method,setting,bytes")

@@ -8,9 +8,11 @@ from typing import Any
 
 import gradio as gr
 import pytest
+import torch
 from gradio_client import Client, handle_file
 
 from app.picker import picker_rows
+from app.player import seeds_payload
 from app.service import EMBEDDED, Request, VideoService
 from flextok.availability import Availability, local_id
 from flextok.registry import list_models
@@ -64,6 +66,19 @@ def test_other_frame_rates_read_other_frames() -> None:
     slow, fast = (next(VideoService().reconstruct(Request(EXAMPLE, fps=fps))).clip for fps in (4, 8))
     assert slow.num_real == 9
     assert fast.num_real == 17
+
+
+def test_seeds_share_tokens_and_differ_in_what_is_invented() -> None:
+    clip, results = VideoService().seeds(Request(EXAMPLE, steps=2), 4)
+    assert [result.label for result in results] == ["seed 0", "seed 1", "seed 2", "seed 3"]
+    assert len({result.num_tokens for result in results}) == 1
+    assert not torch.equal(results[0].frames, results[1].frames)
+    shown = seeds_payload(clip, results)
+    assert 0 < shown["meanSpread"] < 40
+    wrongs: tuple[Any, ...] = (0, 65, None, "4", math.nan)
+    for wrong in wrongs:
+        with pytest.raises(gr.Error):
+            VideoService().seeds(Request(EXAMPLE), wrong)
 
 
 def test_files_that_are_no_video_are_refused(tmp_path: Path) -> None:

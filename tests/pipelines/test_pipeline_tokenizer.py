@@ -251,3 +251,22 @@ def test_hostile_and_damaged_checkpoints_are_one_sentence(damage: str, tmp_path:
     with pytest.raises(CheckpointError) as caught:
         load_folder(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_several_seeds_of_a_clip_are_one_batch(pipe: VideoTokenizerPipeline) -> None:
+    ids = pipe.tokenize(clip())
+    together = pipe(ids, generator=[seeded(1), seeded(2)]).frames
+    apart = [pipe(ids, generator=seeded(seed)).frames for seed in (1, 2)]
+    torch.testing.assert_close(together, torch.cat(apart), atol=1e-4, rtol=0)
+    with pytest.raises(ValueError, match="3 generators"):
+        pipe(ids.expand(2, -1, -1), generator=[seeded(i) for i in range(3)])
+
+
+def test_streams_that_are_open_at_once_do_not_meet(pipe: VideoTokenizerPipeline) -> None:
+    ids = pipe.tokenize(clip(33))
+    alone = list(pipe.stream(ids, num_inference_steps=3, generator=seeded(0)))
+    first = pipe.stream(ids, num_inference_steps=3, generator=seeded(0))
+    together = [next(first)]
+    list(pipe.stream(ids, num_inference_steps=1, generator=seeded(0)))
+    together.append(next(first))
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
