@@ -66,7 +66,8 @@ def rate_distortion(
             low = [m - d for m, d in zip(means, deviations, strict=True)]
             high = [m + d for m, d in zip(means, deviations, strict=True)]
             figure.add_scatter(
-                x=[*sizes, *reversed(sizes)], y=[*high, *reversed(low)], fill="toself", line={"width": 0},
+                x=[*sizes, *reversed(sizes)], y=[*high, *reversed(low)], fill="toself",
+                mode="lines", line={"width": 0},
                 fillcolor="rgba(99, 102, 241, 0.15)", name="registers, one deviation over clips", hoverinfo="skip",
             )  # fmt: skip
         text = [f"k = {k}: {k * LATENT_FRAMES} tokens" for k in budgets]

@@ -98,7 +98,9 @@ def build(service: VideoService, demo: gr.Blocks) -> gr.State:
         path = video or str(EXAMPLES / f"{next(iter(clips))}.mp4")
         request = Request(path, None, start_s, fps or None, steps, guidance, seed, model)
         clip, results = service.seeds(request, event._data.get("k"))
-        return f"Below: k = {results[0].keep_k} from {len(results)} seeds.", seeds_payload(clip, results)
+        return f"Shown: k = {results[0].keep_k} from {len(results)} seeds, in a row of their own.", seeds_payload(
+            clip, results
+        )
 
     model.input(pick, model, [steps, guidance, status], **QUIET)
     view.select(choose_example, outputs=[video, status, shown], **QUIET)

@@ -31,9 +31,11 @@ def build(service: VideoService, demo: gr.Blocks, shown: gr.State) -> None:
         "How good is a clip for how many bytes? Nothing runs here: these are measurements that ship with the app."
     )
     with gr.Row():
-        clip_set = gr.Dropdown(sets, value=sets[0][1], label="Clips")
-        metric = gr.Radio([(label, name) for name, label in METRICS.items()], value="psnr", label="Metric")
-        threshold = gr.Slider(10, 35, 20, step=0.5, label="Good enough at, dB PSNR")
+        clip_set = gr.Dropdown(sets, value=sets[0][1], label="Clips", min_width=240)
+        metric = gr.Radio(
+            [(label, name) for name, label in METRICS.items()], value="psnr", label="Metric", min_width=240
+        )
+        threshold = gr.Slider(10, 35, 20, step=0.5, label="Good enough at, dB PSNR", min_width=240)
     bits = service.entry(EMBEDDED).bits_per_token
     plot = gr.Plot(rate_distortion(report, sets[0][1], "psnr", bits), show_label=False, elem_id="rate-distortion")
     needed = gr.Markdown(elem_id="tokens-needed")
