@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +121,14 @@ def pixels(video: Tensor) -> np.ndarray:
 
 def sprite(frames: np.ndarray, lossless: bool = False) -> str:
     """All frames, uint8 (T, H, W, 3), side by side in one WebP picture, as a data URL."""
-    buffer, picture = io.BytesIO(), Image.fromarray(np.concatenate(list(frames), axis=1))
+    strip = np.concatenate(list(frames), axis=1)
+    return _data_url(strip.tobytes(), strip.shape, lossless)
+
+
+@lru_cache(maxsize=64)
+def _data_url(pixels: bytes, shape: tuple[int, ...], lossless: bool) -> str:
+    """Cached, because a request shows its earlier results again with every new one."""
+    buffer, picture = io.BytesIO(), Image.fromarray(np.frombuffer(pixels, np.uint8).reshape(shape))
     picture.save(buffer, "WEBP", quality=SPRITE_QUALITY, method=2, lossless=lossless)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 

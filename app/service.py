@@ -131,7 +131,9 @@ class VideoService:
         """
         entry, available = self._known.get(str(model_id), (None, None))
         if entry is None:
-            raise gr.Error(f"There is no model {model_id!r}; choose one of: {', '.join(self._known)}.")
+            raise gr.Error(
+                f"There is no model {model_id!r}; choose one of: {', '.join(self._known)}.", print_exception=False
+            )
         if available is None or not available.runs:
             reason = "still being looked at" if available is None else available.reason
             raise gr.Error(f"{entry.id} cannot run here: {reason}.", print_exception=False)

@@ -212,7 +212,7 @@ def check_targets(raw: Any) -> None:
             if name is not None and (not isinstance(name, str) or name not in TARGETS):
                 raise CheckpointError(f"{path}: _target_ {_short(name)} is not a module type this loader knows")
             blocks = value.get("depth")
-            depth += blocks if isinstance(blocks, int) else 0
+            depth += max(blocks, 0) if isinstance(blocks, int) else 0
             waiting += [(part, f"{path}.{key}") for key, part in value.items()]
         elif isinstance(value, list | tuple):
             waiting += [(part, f"{path}[{i}]") for i, part in enumerate(value)]
