@@ -97,6 +97,23 @@ def render(spec: ToyboxSpec, size: int = 64) -> Array:
     return (np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
+def project(points: Array, camera_origin: Array, camera_yaw: Array) -> tuple[Array, Array, Array]:
+    """Where points (F, 3) stand on the screen: x (F,) to the right and y (F,) down, both in [-1, 1] inside the picture,
+    and depth (F,) along the camera's axis in world units.
+
+    Args:
+        camera_origin: (3,)
+        camera_yaw: (F,), radians, positive to the right.
+    """
+    rel = points - camera_origin
+    cx = rel[:, 0] * np.cos(camera_yaw) - rel[:, 2] * np.sin(camera_yaw)
+    forward = rel[:, 0] * np.sin(camera_yaw) + rel[:, 2] * np.cos(camera_yaw)
+    cy = rel[:, 1] * np.cos(PITCH) + forward * np.sin(PITCH)
+    depth = forward * np.cos(PITCH) - rel[:, 1] * np.sin(PITCH)
+    near = np.maximum(depth, 0.3)
+    return cx / near / TAN_HALF_FOV, -cy / near / TAN_HALF_FOV, depth
+
+
 @dataclass
 class _Solid:
     """An object with its poses: centre (F, 3), cos and sin of its yaw (F,), and the angle balls have rolled (F,)."""
@@ -215,13 +232,8 @@ def _draw(solid: _Solid, spec: ToyboxSpec, camera: _Camera, light: Array, layer:
     yaw = np.broadcast_to(camera.yaw, (num_frames,))
     center = np.broadcast_to(solid.center, (num_frames, 3))
     # Bounding box on the screen: the bounding sphere in camera space, projected.
-    rel = center - camera.origin
-    cx = rel[:, 0] * np.cos(yaw) - rel[:, 2] * np.sin(yaw)
-    forward = rel[:, 0] * np.sin(yaw) + rel[:, 2] * np.cos(yaw)
-    cy = rel[:, 1] * np.cos(PITCH) + forward * np.sin(PITCH)
-    cz = forward * np.cos(PITCH) - rel[:, 1] * np.sin(PITCH)
+    mid_x, mid_y, cz = project(center, camera.origin, yaw)
     reach = solid.bound / np.maximum(cz - solid.bound, 0.3) / TAN_HALF_FOV
-    mid_x, mid_y = cx / np.maximum(cz, 0.3) / TAN_HALF_FOV, -cy / np.maximum(cz, 0.3) / TAN_HALF_FOV
     span = (np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1
     in_x = np.abs(span - mid_x[:, None]) < reach[:, None]  # (F, side)
     in_y = np.abs(span - mid_y[:, None]) < reach[:, None]
