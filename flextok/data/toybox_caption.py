@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flextok.data.toybox_spec import ToyboxSpec, ToyObject
+from flextok.data.toybox_spec import COLORS, ToyboxSpec, ToyObject
 
 SHAPE_WORDS = {
     "ball": ("ball", "sphere"),
@@ -83,3 +83,11 @@ def caption(spec: ToyboxSpec, variant: int = 0) -> str:
     if variant == 0 or rng.random() < 0.7:
         text += " " + pick(SKY_WORDS[spec.sky])
     return text.replace("a orange", "an orange")
+
+
+def vocabulary() -> tuple[str, ...]:
+    """Every word and punctuation mark that a caption can hold, sorted."""
+    phrases = [*COLORS, *JOINS, "a", "an", "shiny", "past", "near", "on"]
+    for words in (SHAPE_WORDS, SIZE_WORDS, PATTERN_WORDS, ACTION_WORDS, FLOOR_WORDS, SKY_WORDS):
+        phrases += [phrase for options in words.values() for phrase in options]
+    return tuple(sorted(set(" ".join(phrases).replace(",", " , ").split())))

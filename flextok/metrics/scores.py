@@ -1,0 +1,75 @@
+"""What the Toybox scorer says of clips whose truth is known. How often it errs itself: assets/results/scorer.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flextok.data.toybox_caption import caption
+from flextok.data.toybox_distractors import distractors
+from flextok.data.toybox_labels import ATTRIBUTES
+from flextok.data.toybox_spec import ACTIONS, ToyboxSpec
+from flextok.metrics.scorer import Scorer
+
+WRONG_CAPTIONS = 15
+
+
+def attribute_accuracy(scorer: Scorer, video: Tensor, labels: np.ndarray) -> dict[str, float]:
+    """Share of clips in which the scorer reads each attribute as it is.
+
+    Args:
+        video: (n, 3, 17, 64, 64) in [-1, 1].
+        labels: (n, len(ATTRIBUTES)), of `toybox_labels`.
+    """
+    return {name: float(hits.mean()) for name, hits in attribute_hits(scorer, video, labels).items()}
+
+
+def attribute_hits(scorer: Scorer, video: Tensor, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Which clips the scorer reads rightly: bool (n,) of each attribute. Arguments as in `attribute_accuracy`."""
+    logits = scorer.score(video).logits
+    return {name: logits[name].argmax(1).numpy() == labels[:, i] for i, name in enumerate(ATTRIBUTES)}
+
+
+def class_score(scorer: Scorer, video: Tensor, actions: Sequence[str]) -> float:
+    """Top-1 accuracy of the action: share of clips whose most probable of the 12 actions is the one asked for.
+
+    The paper's class score is the same of a UMT-L classifier on Kinetics; chance is 1/12 here.
+
+    Raises:
+        ValueError: an unknown action, or not one for each clip.
+    """
+    if len(actions) != len(video):
+        raise ValueError(f"{len(video)} clips need as many actions, got {len(actions)}")
+    wanted = torch.tensor([ACTIONS.index(action) for action in actions])
+    return float((scorer.score(video).logits["action"].argmax(1) == wanted).float().mean())
+
+
+def text_match(scorer: Scorer, video: Tensor, specs: Sequence[ToyboxSpec], variant: int = 0) -> float:
+    """Top-1 retrieval: share of clips nearer to their own caption than to each of 15 others; chance is 1/16.
+
+    Each wrong caption has the wording of the right one and is false in one thing it says (`distractors`), so to be
+    right a clip must show the asked action, colours, shape, size, floor and sky all at once.
+    """
+    return float(text_match_hits(scorer, video, specs, variant).mean())
+
+
+def text_match_hits(scorer: Scorer, video: Tensor, specs: Sequence[ToyboxSpec], variant: int = 0) -> np.ndarray:
+    """Which clips `text_match` counts: bool (n,).
+
+    Raises:
+        ValueError: not one spec for each clip.
+    """
+    if len(specs) != len(video):
+        raise ValueError(f"{len(video)} clips need as many specs, got {len(specs)}")
+    clips = scorer.score(video).embedding  # (n, d)
+    texts = [
+        text
+        for index, spec in enumerate(specs)
+        for text in (caption(spec, variant), *distractors(spec, WRONG_CAPTIONS, variant, index))
+    ]
+    embedded = scorer.embed_text(texts).unflatten(0, (len(specs), -1))  # (n, 16, d)
+    similarity = torch.einsum("nd,ntd->nt", clips, embedded)
+    return (similarity.argmax(1) == 0).numpy()

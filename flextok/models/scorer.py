@@ -1,0 +1,169 @@
+"""The Toybox scorer: a small video network that names what a clip shows, and a text tower that says if a caption fits.
+
+It judges reconstructions and generations where I3D, VideoMAE and ViCLIP weights cannot be had: its classes stand in for
+a class score, its features for those of the Frechet video distance, its two embeddings for a text alignment score.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils import BaseOutput
+from einops import rearrange
+from torch import Tensor, nn
+
+from flextok.models.layers.causal_conv import ChannelNorm, ResidualBlock
+from flextok.models.layers.transformer import Block, layer_norm
+
+HEAD_DIM = 32
+MAX_LOGIT_SCALE = math.log(100.0)
+
+
+@dataclass
+class ScorerOutput(BaseOutput):
+    """What the video tower says of clips.
+
+    `logits`: of each attribute, (b, classes); `features`: (b, feature_dim); `embedding`: (b, embedding_dim), unit
+    length, comparable with `embed_text`.
+    """
+
+    logits: dict[str, Tensor]
+    features: Tensor
+    embedding: Tensor
+
+
+class _VideoTower(nn.Module):
+    """Clips (b, 3, 17, 64, 64) to features (b, feature_dim).
+
+    Pixels are folded 4x4x4 as in the VAE; convolutions at 16x16 and 8x8, then a transformer over 4x4 places of five
+    latent frames, from which a few learned queries read.
+    """
+
+    num_frames, size = 17, 64
+    _patch, _ratio = 4, 4
+
+    def __init__(
+        self, widths: tuple[int, int, int], blocks: tuple[int, int], depth: int, queries: int, feature_dim: int
+    ) -> None:
+        super().__init__()
+        fine, coarse, dim = widths
+        self.latent_frames = 1 + (self.num_frames - 1) // self._ratio
+        places = (self.size // 16) ** 2 * self.latent_frames
+        self.conv_in = nn.Conv2d(3 * self._patch**2 * self._ratio, fine, 3, padding=1)
+        self.fine_blocks = nn.ModuleList(ResidualBlock(fine) for _ in range(blocks[0]))
+        self.down1 = nn.Conv2d(fine, coarse, 2, stride=2)
+        self.coarse_blocks = nn.ModuleList(ResidualBlock(coarse) for _ in range(blocks[1]))
+        self.norm = ChannelNorm(coarse)
+        self.down2 = nn.Conv2d(coarse, dim, 2, stride=2)
+        self.position = nn.Parameter(torch.randn(places, dim) * 0.2)
+        self.queries = nn.Parameter(torch.randn(queries, dim) * 0.2)
+        self.blocks = nn.ModuleList(Block(dim, HEAD_DIM) for _ in range(depth))
+        self.proj = nn.Linear(queries * dim, feature_dim)
+
+    def maps(self, video: Tensor) -> tuple[Tensor, Tensor]:
+        """Feature maps of the two convolutional stages, each (b * 5, c, h, w), h = 16 and 8."""
+        if video.shape[1:] != (3, self.num_frames, self.size, self.size):
+            raise ValueError(
+                f"the scorer sees clips (b, 3, {self.num_frames}, {self.size}, {self.size}), got {tuple(video.shape)}"
+            )
+        front = video[:, :, :1].expand(-1, -1, self._ratio - 1, -1, -1)
+        x = torch.cat([front, video], dim=2)
+        p, r = self._patch, self._ratio
+        x = rearrange(x, "b c (t r) (h p) (w q) -> (b t) (r p q c) h w", r=r, p=p, q=p)
+        fine = self.conv_in(x.to(self.conv_in.weight.dtype, memory_format=torch.channels_last))
+        for block in self.fine_blocks:
+            fine = block(fine, self.latent_frames)
+        coarse = self.down1(fine)
+        for block in self.coarse_blocks:
+            coarse = block(coarse, self.latent_frames)
+        return fine, coarse
+
+    def forward(self, video: Tensor) -> Tensor:
+        _, coarse = self.maps(video)
+        x = rearrange(self.down2(self.norm(coarse)), "(b t) c h w -> b (t h w) c", t=self.latent_frames)
+        queries = self.queries.expand(len(x), -1, -1)
+        x = torch.cat([queries, x + self.position], dim=1)  # (b, queries + places, d)
+        for block in self.blocks:
+            x = block(x)
+        return self.proj(layer_norm(x[:, : queries.shape[1]]).flatten(1))
+
+
+class _TextTower(nn.Module):
+    """Word ids (b, s), 0 where padded, to one vector a text (b, d): the mean of a transformer's states."""
+
+    def __init__(self, vocabulary_size: int, max_words: int, dim: int, depth: int) -> None:
+        super().__init__()
+        self.words = nn.Embedding(vocabulary_size, dim)
+        self.position = nn.Parameter(torch.randn(max_words, dim) * 0.2)
+        self.blocks = nn.ModuleList(Block(dim, HEAD_DIM) for _ in range(depth))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        real = ids > 0  # (b, s)
+        x = self.words(ids) + self.position[: ids.shape[1]]
+        for block in self.blocks:
+            x = block(x, real[:, None, None])
+        x = layer_norm(x) * real[..., None]
+        return x.sum(1) / real.sum(1, keepdim=True).clamp(min=1)
+
+
+class ToyboxScorer(ModelMixin, ConfigMixin):
+    """Video and text tower with one linear head an attribute.
+
+    Args:
+        attributes: names of the attributes, in order; `class_counts` has the number of classes of each.
+        vocabulary_size: of the word tokenizer, padding and unknown included.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        attributes: tuple[str, ...],
+        class_counts: tuple[int, ...],
+        vocabulary_size: int,
+        widths: tuple[int, int, int] = (64, 128, 192),
+        blocks: tuple[int, int] = (1, 2),
+        depth: int = 2,
+        queries: int = 4,
+        feature_dim: int = 256,
+        embedding_dim: int = 128,
+        text_dim: int = 128,
+        text_depth: int = 2,
+        max_words: int = 64,
+    ) -> None:
+        super().__init__()
+        if len(attributes) != len(class_counts):
+            raise ValueError(f"{len(attributes)} attributes need as many class counts, got {len(class_counts)}")
+        self.video = _VideoTower(tuple(widths), tuple(blocks), depth, queries, feature_dim)  # type: ignore[arg-type]
+        self.text = _TextTower(vocabulary_size, max_words, text_dim, text_depth)
+        self.heads = nn.Linear(feature_dim, sum(class_counts))
+        self.video_proj = nn.Linear(feature_dim, embedding_dim, bias=False)
+        self.text_proj = nn.Linear(text_dim, embedding_dim, bias=False)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.attributes, self.class_counts = tuple(attributes), tuple(class_counts)
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """What cosines are multiplied by before a softmax over captions; learned, at most 100."""
+        return self.log_scale.clamp(max=MAX_LOGIT_SCALE).exp()
+
+    def forward(self, video: Tensor) -> ScorerOutput:
+        """video: (b, 3, 17, 64, 64) in [-1, 1]. Raises ValueError for another shape."""
+        features = self.video(video).float()
+        # Heads read a normalised vector, so that no direction of the features is large without being of use.
+        normal = F.layer_norm(features, features.shape[-1:])
+        logits = self.heads(normal).float().split(self.class_counts, dim=1)
+        embedding = F.normalize(self.video_proj(normal).float(), dim=-1)
+        return ScorerOutput(dict(zip(self.attributes, logits, strict=True)), normal, embedding)
+
+    def embed_text(self, ids: Tensor) -> Tensor:
+        """Word ids (b, s), padded with 0, s <= max_words -> (b, embedding_dim), unit length."""
+        return F.normalize(self.text_proj(self.text(ids)).float(), dim=-1)
+
+    def maps(self, video: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps from fine to coarse, each (b, t, c, h, w): what the scorer distance compares."""
+        return tuple(x.float().unflatten(0, (len(video), -1)) for x in self.video.maps(video))
