@@ -1,0 +1,40 @@
+"""Distortion, distribution and alignment. Names are looked up when first used, so importing this is cheap."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flextok.metrics.consistency import temporal_consistency
+    from flextok.metrics.features import FeatureExtractor, VideoMAEFeatures
+    from flextok.metrics.frechet_video import FrechetVideoDistance
+    from flextok.metrics.perceptual import scorer_distance
+    from flextok.metrics.reconstruction import psnr, ssim
+    from flextok.metrics.scorer import Scorer, load_scorer
+    from flextok.metrics.scores import attribute_accuracy, class_score, text_match
+
+_HOME = {
+    "FeatureExtractor": "features",
+    "FrechetVideoDistance": "frechet_video",
+    "Scorer": "scorer",
+    "VideoMAEFeatures": "features",
+    "attribute_accuracy": "scores",
+    "class_score": "scores",
+    "load_scorer": "scorer",
+    "psnr": "reconstruction",
+    "scorer_distance": "perceptual",
+    "ssim": "reconstruction",
+    "temporal_consistency": "consistency",
+    "text_match": "scores",
+}
+__all__ = [
+    "FeatureExtractor", "FrechetVideoDistance", "Scorer", "VideoMAEFeatures", "attribute_accuracy", "class_score",
+    "load_scorer", "psnr", "scorer_distance", "ssim", "temporal_consistency", "text_match",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"flextok.metrics.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'flextok.metrics' has no attribute {name!r}")

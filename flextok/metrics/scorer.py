@@ -24,7 +24,7 @@ class Scorer:
     """
 
     name = "Toybox scorer"
-    metric_name = "Toybox FVD"
+    distance_name = "Toybox FVD"
     """What the Frechet video distance on these features is called: it is not comparable with an FVD on I3D."""
     num_features: int
 
