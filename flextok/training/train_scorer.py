@@ -1,6 +1,6 @@
 """Train the Toybox scorer: `accelerate launch --cpu -m flextok.training.train_scorer embedded --banks ...`.
 
-Clips come from Toybox banks, their labels and captions from the clips' seeds. `--export FOLDER` writes what ships.
+Clips come from Toybox banks, their labels and captions from the clips' seeds.
 """
 
 from __future__ import annotations

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from flextok.data.datasets import ToyboxDataset, fill_bank
+from flextok.data.datasets import ClipBank, ToyboxDataset, fill_bank
 from flextok.data.latent_cache import CacheConfig, LatentCache, fill_cache
+from flextok.data.pixels import to_float
+from flextok.data.toybox_labels import labels_of_seeds, mirror_labels
+from flextok.metrics import load_scorer
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
 from flextok.models.loading import load_strict
 from flextok.models.register_tokenizer import RegisterTokenizer
+from flextok.training.export_scorer import ExportConfig as ScorerExport
+from flextok.training.export_scorer import main as export_scorer
 from flextok.training.losses import metric_error, pixel_metric
+from flextok.training.train_scorer import PRESETS as SCORER_PRESETS
+from flextok.training.train_scorer import ScorerStage
 
 NUM_CLIPS = 6
 
@@ -104,6 +113,40 @@ def test_second_phase_freezes_the_tokens(world: Path, tmp_path: Path) -> None:
     latents = LatentCache(world / "cache")[0][None]
     assert torch.equal(before.encode(latents).token_ids, after.encode(latents).token_ids)
     assert not torch.equal(before.decoder.blocks[0].attn.wq.weight, after.decoder.blocks[0].attn.wq.weight)
+
+
+@pytest.mark.slow
+def test_scorer_stage_writes_what_is_exported_and_loaded(tmp_path: Path) -> None:
+    fill_bank(ToyboxDataset(range(100, 106)), tmp_path / "bank", NUM_CLIPS, {"folder": "None", "first_seed": "100"})
+    rows = launch("train_scorer", "tiny", tmp_path / "run", "--banks", str(tmp_path / "bank"))
+    assert set(losses(rows)) == {1, 2, 3, 4}
+    assert any({"val_mean", "val_text_match", "val_action"} <= set(row) for row in rows)
+    export_scorer(ScorerExport(tmp_path / "run/weights", tmp_path / "exported"))
+    assert load_scorer(tmp_path / "exported").unknown_words("a red elephant") == ["elephant"]
+
+
+def test_scorer_batches_mirror_pixels_labels_and_words_together(world: Path, tmp_path: Path) -> None:
+    fill_bank(ToyboxDataset(range(100, 106)), tmp_path / "bank", NUM_CLIPS, {"folder": "None", "first_seed": "100"})
+    config = dataclasses.replace(SCORER_PRESETS["tiny"][1], banks=(tmp_path / "bank",), num_validation=1)
+    stage = ScorerStage(config)
+    clips, truth = ClipBank(tmp_path / "bank"), labels_of_seeds(range(100, 106))
+    seen = set()
+    for step in range(12):
+        batch = stage.batch(step, slice(0, 4))
+        half = stage.batch(step, slice(2, 4))
+        assert torch.equal(half["video"], batch["video"][2:])
+        assert torch.equal(half["labels"], batch["labels"][2:])
+        for video, label in zip(batch["video"], batch["labels"].numpy(), strict=True):
+            # The source whose pixels are nearest, as it is or flipped, is the one that the labels are of.
+            sources = to_float(np.stack([clips[i] for i in range(6)]))
+            errors = [(video - s).square().mean(dim=(1, 2, 3, 4)) for s in (sources, sources.flip(-1))]
+            place = int(torch.cat(errors).argmin())
+            expected = truth[place % 6] if place < 6 else mirror_labels(truth[place % 6])
+            assert np.array_equal(label, expected)
+            seen.add(place)
+    assert len(seen) == 12
+    with pytest.raises(ValueError, match="labels"):
+        ScorerStage(dataclasses.replace(config, banks=(world / "bank",)))
 
 
 def test_latent_cache_holds_each_clip_and_its_mirror(world: Path) -> None:
