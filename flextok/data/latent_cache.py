@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from flextok.data.datasets import ClipBank
 from flextok.data.pixels import to_float
+from flextok.data.toybox_labels import NUM_CLASSES, bank_labels, mirror_labels
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,10 @@ class CacheConfig:
 
 
 class LatentCache:
-    """float16 (2 N, c, t, h, w) on disk: posterior means; item i + N is the mirrored clip i."""
+    """float16 (2 N, c, t, h, w) on disk: posterior means; item i + N is the mirrored clip i.
+
+    `labels` (2 N, attributes), int64, is the ground truth of Toybox clips (`toybox_labels`); -1 where there is none.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
@@ -42,12 +46,19 @@ class LatentCache:
             )
         self.about = json.loads((folder / "cache.json").read_text())
         self.latents = np.load(folder / "latents.npy", mmap_mode="r")
+        labels = folder / "labels.npy"
+        self.labels = np.load(labels) if labels.exists() else np.full((len(self.latents), len(NUM_CLASSES)), -1)
 
     def __len__(self) -> int:
         return len(self.latents)
 
     def __getitem__(self, index: int) -> Tensor:
         return torch.from_numpy(np.asarray(self.latents[index], dtype=np.float32))
+
+    def sample(self, count: int, rng: np.random.Generator) -> Tensor:
+        """`count` different latents (count, c, t, h, w), float32."""
+        chosen = np.sort(rng.choice(len(self), size=min(count, len(self)), replace=False))
+        return torch.from_numpy(np.asarray(self.latents[chosen], dtype=np.float32))
 
 
 @torch.no_grad()
@@ -73,6 +84,9 @@ def fill_cache(config: CacheConfig) -> None:
     if array is None:
         raise ValueError(f"{config.bank} holds no clips")
     array.flush()
+    if bank.about.get("folder") == "None":  # Toybox, whose clips have ground truth
+        found = bank_labels(bank.about)[:total]
+        np.save(config.out / "labels.npy", np.concatenate([found, mirror_labels(found)]))
     temporary = config.out / "cache.tmp"
     temporary.write_text(json.dumps({"vae": str(config.vae), "bank": str(config.bank), "clips": total}))
     os.replace(temporary, config.out / "cache.json")

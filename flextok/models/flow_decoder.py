@@ -12,16 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from flextok.models.layers.attention_masks import time_causal_mask
-from flextok.models.layers.patches import PatchEmbedder, unpatchify
+from flextok.models.layers.patches import PatchEmbedder, patchify, unpatchify
 from flextok.models.layers.transformer import Block, TimestepEmbedder, layer_norm
 
 
 @dataclass(frozen=True)
 class TokenCondition:
-    """What the decoder is told, computed once a clip: registers (b, t, k, d), or features (b, t, n, d) per patch."""
+    """What the decoder is told, computed once a clip: registers (b, t, k, d), or features (b, t, n, d) per patch.
+
+    `base` (b, c, t, h, w) are latents to start from: the decoder predicts what they lack.
+    """
 
     registers: Tensor | None = None
     patches: Tensor | None = None
+    base: Tensor | None = None
 
 
 class FlowDecoder(nn.Module):
@@ -43,6 +47,7 @@ class FlowDecoder(nn.Module):
         depth: int,
         head_dim: int,
         attention: str,
+        with_base: bool = False,
     ) -> None:
         super().__init__()
         t, h, w = latent_size
@@ -52,6 +57,8 @@ class FlowDecoder(nn.Module):
             raise ValueError(f"attention={attention!r} must be 'full' or 'time_causal'")
         self.patch, self.attention, self.height = patch, attention, h
         self.embed = PatchEmbedder(latent_channels, patch, (h // patch, w // patch), t, dim)
+        if with_base:
+            self.base = nn.Linear(latent_channels * patch * patch, dim, bias=False)
         self.given = nn.Parameter(torch.zeros(dim))
         self.time = TimestepEmbedder(dim)
         self.blocks = nn.ModuleList(Block(dim, head_dim, modulated=True) for _ in range(depth))
@@ -70,6 +77,8 @@ class FlowDecoder(nn.Module):
             x = x + torch.where(mark, self.given, torch.zeros_like(self.given))
         if condition.patches is not None:
             x = x + condition.patches
+        if condition.base is not None:
+            x = x + self.base(patchify(condition.base, self.patch).to(x.dtype))
         k = 0
         if condition.registers is not None:
             k = condition.registers.shape[2]
@@ -82,7 +91,8 @@ class FlowDecoder(nn.Module):
         x = x.unflatten(1, (t, k + n))[:, :, k:]  # (b, t, n, d)
         shift, scale = self.head_modulation(time)[:, None, None].chunk(2, dim=-1)
         x = self.head(layer_norm(x) * (1 + scale) + shift)
-        return unpatchify(x, self.patch, self.height).float()
+        clean = unpatchify(x, self.patch, self.height).float()
+        return clean if condition.base is None else clean + condition.base
 
     def velocity(self, noisy: Tensor, sigma: Tensor, condition: TokenCondition, given_frames: int = 0) -> Tensor:
         """noise - data, as `schedulers` integrate it: (b, c, t, h, w); zero on the given frames."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
@@ -14,6 +15,7 @@ from flextok.models.flow_decoder import FlowDecoder, TokenCondition
 from flextok.models.layers.code_norm import CodeNorm
 from flextok.models.layers.patches import coarse_to_fine_places
 from flextok.models.layers.per_token_linear import PerTokenLinear
+from flextok.models.linear_codec import LinearCodec
 from flextok.models.register_encoder import RegisterEncoder
 from flextok.nested_dropout import prefix_lengths
 from flextok.quantizers.fsq import FSQ
@@ -28,7 +30,12 @@ class TokenizerOutput(BaseOutput):
 
 
 class RegisterTokenizer(ModelMixin, ConfigMixin):
-    """Latents to K ordered tokens per latent frame, and any prefix of them to a velocity."""
+    """Latents to K ordered tokens per latent frame, and any prefix of them to a velocity.
+
+    A code is the sum of a linear one (`LinearCodec`) and, through a gate for each of its dimensions, of the
+    transformer's; the decoder starts from the linear reconstruction. The first `num_free_registers` are the
+    transformer's alone.
+    """
 
     @register_to_config
     def __init__(
@@ -43,16 +50,25 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
         decoder_depth: int = 6,
         head_dim: int = 32,
         decoder_attention: str = "time_causal",
+        num_free_registers: int = 1,
     ) -> None:
         super().__init__()
+        if not 0 < num_free_registers <= num_registers:
+            raise ValueError(f"num_free_registers={num_free_registers} must be in 1..{num_registers}")
         size = (latent_size[0], latent_size[1], latent_size[2])
         self.quantizer = FSQ(levels)
         self.encoder = RegisterEncoder(
             latent_channels, size, patch, num_registers, len(levels), dim, encoder_depth, head_dim
         )
         self.code_norm = CodeNorm(num_registers, len(levels))
+        self.codec = LinearCodec(num_registers, len(levels), num_free_registers, (latent_channels, *size))
+        gate = torch.zeros(num_registers, len(levels))
+        gate[:num_free_registers] = 1.0
+        self.code_gate = nn.Parameter(gate)
         self.token_in = PerTokenLinear(num_registers, len(levels), dim)
-        self.decoder = FlowDecoder(latent_channels, size, patch, dim, decoder_depth, head_dim, decoder_attention)
+        self.decoder = FlowDecoder(
+            latent_channels, size, patch, dim, decoder_depth, head_dim, decoder_attention, with_base=True
+        )
         places = coarse_to_fine_places(num_registers, size[1] // patch, size[2] // patch)
         start = self.decoder.embed.position.detach()[places]
         self.token_position = nn.Parameter(start + 0.1 * torch.randn_like(start))
@@ -66,7 +82,26 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
 
     def quantized_codes(self, latents: Tensor, keep_k: int) -> Tensor:
         """The first keep_k codes of each latent frame, (b, t, keep_k, f); differentiable (straight through)."""
-        return self.quantizer.quantize(self.code_norm(self.encoder(latents, keep_k)))
+        learned = self.code_norm(self.encoder(latents, keep_k)) * self.code_gate[:keep_k].float()  # (b, t, k, f)
+        # The linear part is computed for all registers, so that a prefix has the very same ids as the whole.
+        learned = F.pad(learned, (0, 0, 0, self.config.num_registers - keep_k))
+        return self._add_linear(latents.float(), learned)[:, :, :keep_k]
+
+    def _add_linear(self, latents: Tensor, learned: Tensor) -> Tensor:
+        """Quantised codes (b, t, K, f): the linear code of each frame given those before, plus the learned one."""
+        codec, before, codes = self.codec, None, []
+        with torch.autocast(latents.device.type, enabled=False):
+            for frame, (flat, shift) in enumerate(
+                zip(latents.transpose(1, 2).flatten(2).unbind(1), learned.flatten(2).unbind(1), strict=True)
+            ):
+                predicted = codec.predicted(frame, before)
+                free = self._quantize_flat(shift[:, : codec.free])
+                codes.append(self._quantize_flat(codec.innovation(frame, flat, free, predicted) + shift))
+                before = codec.state(frame, codes[-1], predicted)
+        return torch.stack(codes, dim=1).unflatten(2, learned.shape[2:])
+
+    def _quantize_flat(self, values: Tensor) -> Tensor:
+        return self.quantizer.quantize(values.unflatten(1, (-1, self.codec.code_dim))).flatten(1)
 
     def encode(self, latents: Tensor, keep_k: int | None = None) -> TokenizerOutput:
         """Encode latents (b, c, t, h, w) into register tokens; latent frame j depends on frames <= j alone.
@@ -102,7 +137,8 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
 
     def condition_on_codes(self, codes: Tensor) -> TokenCondition:
         x = self.token_in(codes.to(self.token_in.weight.dtype))  # (b, t, k, d)
-        return TokenCondition(registers=x + self.token_position[: x.shape[2]] + self.token_frame[: x.shape[1]])
+        x = x + self.token_position[: x.shape[2]] + self.token_frame[: x.shape[1]]
+        return TokenCondition(registers=x, base=self.codec.reconstruct(codes))
 
     def unconditional(self) -> TokenCondition:
         """No token at all: what guidance leads away from."""

@@ -31,6 +31,24 @@ def pixel_metric(vae: AutoencoderCausalVideo, latents: Tensor, epsilon: float = 
     return torch.linalg.cholesky(gram).T.float()  # L with L^T L = gram
 
 
+def metric_map(x: Tensor, metric: Tensor) -> Tensor:
+    """L applied to the channels of latents (b, c, ...)."""
+    return torch.einsum("dc,bc...->bd...", metric, x)
+
+
 def metric_error(error: Tensor, metric: Tensor) -> Tensor:
-    """Squared length of latent errors (b, c, t, h, w) under the metric, averaged to (b,)."""
-    return torch.einsum("dc,bcthw->bdthw", metric, error).square().mean(dim=(1, 2, 3, 4))
+    """Squared length of latent errors (b, c, t, h, w) under the metric at each place: (b, t, h, w), a mean over c."""
+    return metric_map(error, metric).square().mean(dim=1)
+
+
+def motion_weights(latents: Tensor, metric: Tensor, strength: float) -> Tensor:
+    """How much the error at each place counts, (b, t, h, w) with mean 1 in each clip: what moves counts more.
+
+    Sky and floor fill most of a clip and hardly change; without weights the first tokens are all theirs.
+    """
+    if latents.shape[2] == 1 or not strength:
+        return torch.ones_like(latents[:, 0])
+    change = metric_error(latents.diff(dim=2), metric)  # (b, t - 1, h, w)
+    change = torch.cat([change[:, :1], change], dim=1)
+    weights = 1 + strength * (change / change.mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)).clamp(max=4)
+    return weights / weights.mean(dim=(1, 2, 3), keepdim=True)

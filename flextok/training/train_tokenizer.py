@@ -8,28 +8,33 @@ frame given half of the time.
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 import tyro
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from flextok.data.datasets import ToyboxDataset
 from flextok.data.latent_cache import LatentCache
 from flextok.data.pixels import to_float, to_uint8
+from flextok.data.toybox_labels import ATTRIBUTES, NUM_CLASSES
 from flextok.data.toybox_spec import VALIDATION_SEEDS
 from flextok.metrics.reconstruction import psnr
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
-from flextok.models.layers.per_token_linear import PerTokenLinear
+from flextok.models.loading import WEIGHTS_NAME
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.sampling import sample_latents
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 from flextok.training.configs import RunConfig
-from flextok.training.losses import metric_error, pixel_metric
+from flextok.training.fit_codec import fit_codec
+from flextok.training.losses import metric_error, motion_weights, pixel_metric
 from flextok.training.sheets import clip_rows
 from flextok.training.trainer import step_rng, train
 
@@ -62,25 +67,57 @@ class TokenizerConfig:
     """Share of steps on fewer latent frames, so that short clips and images can be decoded."""
     budget_weights: tuple[float, ...] = ()
     """How often each budget is drawn, in the order of the model's budgets; equal if empty."""
-    readout_weight: float = 0.0
-    """Weight of a linear read-out of the kept registers, against registers that stay unused (see the objective)."""
+    motion_strength: float = 1.0
+    """How much more errors count where something moves (`motion_weights`)."""
+    meaning_weight: float = 0.1
+    """Weight of reading the ground truth of Toybox clips from the free registers alone, where caches have labels."""
+    fit_codec: bool = False
+    """Compute the register tokenizer's linear codec from the caches first; a new model always does. From weights
+    that have none yet, all other parts are taken over (`run.init_from`)."""
+    num_fit: int = 8000
+    """Clips the linear codec is computed from."""
     num_validation: int = 16
+
+
+class MeaningReader(nn.Module):
+    """Reads what happens in a clip from a few codes: a small MLP with one classifier for each attribute."""
+
+    attributes = ("action", "shape", "color", "size", "floor", "sky", "start_x", "start_y", "end_x", "end_y")
+
+    def __init__(self, size: int, hidden: int = 256) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU())
+        self.heads = nn.ModuleDict({name: nn.Linear(hidden, NUM_CLASSES[name]) for name in self.attributes})
+
+    def forward(self, codes: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of labels (b, len(ATTRIBUTES)), -1 where a clip has none; guessing gives 1.
+
+        codes: (b, t, k, f).
+        """
+        x = self.trunk(codes.flatten(1))
+        known = labels[:, 0] >= 0
+        if not known.any():
+            return x.new_zeros(())
+        losses = [
+            F.cross_entropy(head(x[known]).float(), labels[known, ATTRIBUTES.index(name)]) / math.log(NUM_CLASSES[name])
+            for name, head in self.heads.items()
+        ]
+        return torch.stack(losses).mean()
 
 
 class TokenizerObjective(nn.Module):
     """Rectified flow on a random prefix: predict the clean latents from their noisy form and the kept tokens.
 
-    With `readout_weight` registers have a second, small task: the kept codes alone, read by one linear map for each
-    register and summed, give the latents of their frame. Registers that the decoder does not use yet have no other
-    reason to carry anything: those after the 16th had 7 ids in use (190 at the first), and shuffling them among clips
-    did no harm. 300 steps of it raised the ids in use from 579 to 719 of 1,000 and did not change PSNR yet, so it is
-    off by default. The map is thrown away after training.
+    Errors count more where something moves. The free registers have a second task: a small head must read from them
+    alone what happens in a clip (`flextok.data.toybox_labels`), or they serve sky and floor only. SemanTok
+    (arXiv:2610.00686) reads a teacher's features from the prefix; the ground truth is the better teacher where there
+    is one. The head is thrown away after training.
     """
 
     def __init__(self, model: RegisterTokenizer | GridTokenizer, metric: Tensor, config: TokenizerConfig) -> None:
         super().__init__()
         self.metric: Tensor
-        self.readout: PerTokenLinear | None = None
+        self.reader: MeaningReader | None = None
         self.model, self.config = model, config
         self.register_buffer("metric", metric, persistent=False)
         if isinstance(model, GridTokenizer):
@@ -88,11 +125,10 @@ class TokenizerObjective(nn.Module):
             frozen = [model.embed, model.blocks, model.head]
         else:
             self.budgets = model.token_budgets
-            frozen = [model.encoder]
-            if config.readout_weight and not config.finetune:
-                channels, (_, h, w) = metric.shape[0], model.config.latent_size
-                self.readout = PerTokenLinear(model.config.num_registers, len(model.config.levels), channels * h * w)
-                nn.init.normal_(self.readout.weight, std=0.05)
+            frozen = [model.encoder, model.codec]
+            if config.meaning_weight and not config.finetune:
+                t, size = model.config.latent_size[0], model.codec.free
+                self.reader = MeaningReader(t * size)
         weights = np.asarray(config.budget_weights or [1.0] * len(self.budgets))
         if len(weights) != len(self.budgets):
             raise ValueError(f"{len(weights)} budget_weights do not fit the budgets {self.budgets}")
@@ -101,36 +137,31 @@ class TokenizerObjective(nn.Module):
             for part in frozen:
                 part.requires_grad_(False)
 
-    def forward(self, step: int, latents: Tensor, noise: Tensor, sigma: Tensor) -> dict[str, Tensor]:
+    def forward(self, step: int, latents: Tensor, noise: Tensor, sigma: Tensor, labels: Tensor) -> dict[str, Tensor]:
         rng, c = step_rng(self.config.run.seed, step, 1), self.config
         t = int(rng.integers(1, latents.shape[2])) if rng.random() < c.short_clips else latents.shape[2]
         latents, noise = latents[:, :, :t], noise[:, :, :t]
         given = int(c.finetune and t > 1 and rng.random() < 0.5)
         warm = step < c.regression_steps and not c.finetune
-        readout = latents.new_zeros(())
+        meaning = latents.new_zeros(())
         if not warm and rng.random() < c.drop_condition:
             condition = self.model.unconditional()
         else:
             codes = self._codes(latents, int(rng.choice(self.budgets, p=self.budget_probabilities)))
             condition = self.model.condition_on_codes(codes)
-            if self.readout is not None:
-                readout = metric_error(self._read(codes, latents) - latents, self.metric).mean()
+            if self.reader is not None and t == self.model.config.latent_size[0]:
+                meaning = self.reader(codes[:, :, : self.model.config.num_free_registers], labels)
         level = sigma.reshape(-1, 1, 1, 1, 1)
         noisy = (1 - level) * latents + level * noise
         if given:
             noisy = torch.cat([latents[:, :, :given], noisy[:, :, given:]], dim=2)
         clean = self.model.decoder.predict(noisy, sigma, condition, given)
-        error = metric_error((clean - latents)[:, :, given:], self.metric)  # (b,)
+        weights = motion_weights(latents, self.metric, c.motion_strength)
+        error = (metric_error(clean - latents, self.metric) * weights)[:, given:].mean(dim=(1, 2, 3))  # (b,)
         at_one = (sigma == 1).float()
-        loss = error.mean() + c.readout_weight * readout
+        loss = error.mean() + c.meaning_weight * meaning
         loss_at_one = (error.detach() * at_one).sum() / at_one.sum().clamp(min=1)
-        return {"loss": loss, "loss_at_one": loss_at_one} | ({"readout": readout} if self.readout is not None else {})
-
-    def _read(self, codes: Tensor, like: Tensor) -> Tensor:
-        """Latents (b, c, t, h, w) as the sum of what the read-out says of each code (b, t, k, f)."""
-        assert self.readout is not None
-        summed = self.readout(codes).sum(dim=2)  # (b, t, c h w)
-        return summed.unflatten(-1, (like.shape[1], *like.shape[3:])).transpose(1, 2).float()
+        return {"loss": loss, "loss_at_one": loss_at_one, "meaning": meaning}
 
     def _codes(self, latents: Tensor, budget: int) -> Tensor:
         if not self.config.finetune:
@@ -151,33 +182,45 @@ class TokenizerStage:
         self.video = to_float(np.stack([toybox[i] for i in range(config.num_validation)]))
         with torch.no_grad():
             self.latents = self.vae.encode(self.video).mean
-        self.model = self._make_model()
-        self.module = TokenizerObjective(self.model, pixel_metric(self.vae, self.latents[:8]), config)
+        metric = pixel_metric(self.vae, self.latents[:8])
+        self.model = self._make_model(metric)
+        self.module = TokenizerObjective(self.model, metric, config)
 
-    def _make_model(self) -> RegisterTokenizer | GridTokenizer:
+    def _make_model(self, metric: Tensor) -> RegisterTokenizer | GridTokenizer:
         c = self.config
         cls = RegisterTokenizer if c.kind == "register" else GridTokenizer
         attention = "full" if c.finetune else "time_causal"
-        if c.run.init_from is not None:
+        if c.run.init_from is not None and not c.fit_codec:
             return cls.from_pretrained(c.run.init_from, decoder_attention=attention)
         torch.manual_seed(c.run.seed)
         shape = tuple(self.latents.shape[2:])
         sizes = {"levels": c.levels, "dim": c.dim, "encoder_depth": c.encoder_depth, "decoder_depth": c.decoder_depth}
         if c.kind == "register":
             sizes["num_registers"] = c.num_registers
-        return cls(latent_size=shape, head_dim=c.head_dim, decoder_attention=attention, **sizes)
+        model = cls(latent_size=shape, head_dim=c.head_dim, decoder_attention=attention, **sizes)
+        if c.run.init_from is not None:
+            model.load_state_dict(load_file(c.run.init_from / WEIGHTS_NAME), strict=False)
+        if isinstance(model, RegisterTokenizer):
+            # In proportion to the weights, as in training.
+            counts = (np.round(c.num_fit * self.probabilities)).astype(int)
+            rng = np.random.default_rng(c.run.seed)
+            parts = [cache.sample(n, rng) for cache, n in zip(self.caches, counts, strict=True)]
+            fit_codec(model, torch.cat(parts), metric)
+        return model
 
     def batch(self, step: int, rows: slice) -> dict[str, Tensor]:
         c = self.config
         rng = step_rng(c.run.seed, step)
         size = c.run.batch_size
         sources = rng.choice(len(self.caches), size=size, p=self.probabilities)
-        latents = torch.stack([self.caches[s][int(rng.integers(len(self.caches[s])))] for s in sources])
+        items = [(self.caches[s], int(rng.integers(len(self.caches[s])))) for s in sources]
+        latents = torch.stack([cache[i] for cache, i in items])
+        labels = torch.from_numpy(np.stack([cache.labels[i] for cache, i in items]))
         sigma = torch.from_numpy(rng.normal(c.sigma_location, 1.0, size)).float().sigmoid()
         share = 1.0 if step < c.regression_steps and not c.finetune else c.regression_share
         sigma[torch.from_numpy(rng.random(size) < share)] = 1.0
         noise = torch.from_numpy(rng.standard_normal(latents.shape, dtype=np.float32))
-        return {"latents": latents[rows], "noise": noise[rows], "sigma": sigma[rows]}
+        return {"latents": latents[rows], "noise": noise[rows], "sigma": sigma[rows], "labels": labels[rows]}
 
     def evaluate(self) -> tuple[dict[str, float], np.ndarray | None]:
         """PSNR per budget for one step (the mean of what the tokens allow) and for eight, against the source clips."""

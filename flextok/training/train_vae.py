@@ -134,7 +134,8 @@ def with_deeper_decoder(vae: AutoencoderCausalVideo, decoder_blocks: tuple[int, 
     """
     if any(new < old for new, old in zip(decoder_blocks, vae.config.decoder_blocks, strict=True)):
         raise ValueError(f"decoder_blocks={decoder_blocks} are fewer than the {vae.config.decoder_blocks} there are")
-    deeper = AutoencoderCausalVideo.from_config({**vae.config, "decoder_blocks": decoder_blocks})
+    config = {key: value for key, value in vae.config.items() if not key.startswith("_")}
+    deeper = AutoencoderCausalVideo(**{**config, "decoder_blocks": decoder_blocks})
     missing, _ = deeper.load_state_dict(vae.state_dict(), strict=False)
     with torch.no_grad():
         for name in missing:

@@ -8,6 +8,7 @@ import torch
 from flextok.models.grid_tokenizer import GridTokenizer
 from flextok.models.layers.attention_masks import register_mask, time_causal_mask
 from flextok.models.register_tokenizer import RegisterTokenizer
+from flextok.training.fit_codec import fit_codec
 
 SIZES = {"latent_channels": 4, "latent_size": (3, 4, 4), "levels": (5, 4), "dim": 32, "head_dim": 16}
 DEPTH = {"encoder_depth": 2, "decoder_depth": 2}
@@ -16,7 +17,9 @@ DEPTH = {"encoder_depth": 2, "decoder_depth": 2}
 @pytest.fixture(scope="module")
 def register() -> RegisterTokenizer:
     torch.manual_seed(0)
-    return _perturbed(RegisterTokenizer(**SIZES, **DEPTH, num_registers=6))
+    model = RegisterTokenizer(**SIZES, **DEPTH, num_registers=6)
+    fit_codec(model, torch.randn(64, 4, 3, 4, 4), torch.eye(4))
+    return _perturbed(model)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ import torch
 from flextok.data.datasets import ClipBank, ToyboxDataset, fill_bank
 from flextok.data.latent_cache import CacheConfig, LatentCache, fill_cache
 from flextok.data.pixels import to_float
-from flextok.data.toybox_labels import labels_of_seeds, mirror_labels
+from flextok.data.toybox_labels import ATTRIBUTES, labels, labels_of_seeds, mirror_labels
+from flextok.data.toybox_spec import sample_spec
 from flextok.metrics import load_scorer
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
@@ -24,9 +25,10 @@ from flextok.models.loading import load_strict
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.training.export_scorer import ExportConfig as ScorerExport
 from flextok.training.export_scorer import main as export_scorer
-from flextok.training.losses import metric_error, pixel_metric
+from flextok.training.losses import metric_error, motion_weights, pixel_metric
 from flextok.training.train_scorer import PRESETS as SCORER_PRESETS
 from flextok.training.train_scorer import ScorerStage
+from flextok.training.train_vae import with_deeper_decoder
 
 NUM_CLIPS = 6
 
@@ -35,7 +37,7 @@ NUM_CLIPS = 6
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bank of Toybox clips, an untrained tiny VAE and the latents it gives."""
     folder = tmp_path_factory.mktemp("world")
-    fill_bank(ToyboxDataset(range(NUM_CLIPS)), folder / "bank", NUM_CLIPS, {"source": "test"})
+    fill_bank(ToyboxDataset(range(NUM_CLIPS)), folder / "bank", NUM_CLIPS, {"folder": "None", "first_seed": "0"})
     torch.manual_seed(0)
     AutoencoderCausalVideo(16, (8, 8), (8, 8), (1, 1), (1, 1)).save_pretrained(folder / "vae")
     fill_cache(CacheConfig(folder / "vae", folder / "bank", folder / "cache", batch_size=4))
@@ -74,6 +76,30 @@ def test_vae_stage_writes_what_later_stages_need(world: Path, tmp_path: Path) ->
     assert len(vae.config.latents_std) == 16
 
 
+@torch.no_grad()
+def test_a_deeper_decoder_starts_as_the_same_function() -> None:
+    torch.manual_seed(0)
+    vae = AutoencoderCausalVideo(4, (8, 8), (8, 8), (1, 1), (1, 2)).eval()
+    deeper = with_deeper_decoder(vae, (3, 2)).eval()
+    latents = torch.randn(1, 4, 3, 4, 4)
+    assert sum(p.numel() for p in deeper.parameters()) > sum(p.numel() for p in vae.parameters())
+    torch.testing.assert_close(deeper.decode(latents), vae.decode(latents))
+    with pytest.raises(ValueError, match="fewer"):
+        with_deeper_decoder(deeper, (2, 2))
+
+
+@pytest.mark.slow
+def test_decoder_only_leaves_the_latents_as_they_were(world: Path, tmp_path: Path) -> None:
+    options = ("--banks", str(world / "bank"), "--run.init-from", str(world / "vae"), "--decoder-only")
+    launch("train_vae", "tiny", tmp_path / "run", *options, "--decoder-blocks", "2", "1")
+    before = load_strict(AutoencoderCausalVideo, world / "vae")
+    after = load_strict(AutoencoderCausalVideo, tmp_path / "run/weights")
+    latents = LatentCache(world / "cache")[0][None]
+    video = torch.rand(1, 3, 5, 16, 16) * 2 - 1
+    assert torch.equal(before.encode(video).mean, after.encode(video).mean)
+    assert not torch.equal(before.decode(latents), after.decode(latents))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "cls"), [("register", RegisterTokenizer), ("grid", GridTokenizer)])
 def test_a_resumed_run_is_the_run_that_never_stopped(kind: str, cls: type, world: Path, tmp_path: Path) -> None:
@@ -104,7 +130,8 @@ def test_two_processes_give_the_same_curve(world: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_second_phase_freezes_the_tokens(world: Path, tmp_path: Path) -> None:
     options = tokenizer_options(world)
-    launch("train_tokenizer", "register-tiny", tmp_path / "one", *options)
+    rows = launch("train_tokenizer", "register-tiny", tmp_path / "one", *options)
+    assert 0.5 < rows[0]["meaning"] < 1.5  # the labels of the cached clips are read, by guessing so far
     first = tmp_path / "one/weights"
     launch("train_tokenizer", "register-tiny", tmp_path / "two", *options, "--finetune", "--run.init-from", str(first))
     before = load_strict(RegisterTokenizer, first)
@@ -154,8 +181,19 @@ def test_latent_cache_holds_each_clip_and_its_mirror(world: Path) -> None:
     assert len(cache) == 2 * NUM_CLIPS
     assert cache[0].shape == (16, 5, 8, 8)
     assert not torch.equal(cache[0], cache[NUM_CLIPS])
+    assert cache.labels.shape == (2 * NUM_CLIPS, len(ATTRIBUTES))
+    assert torch.equal(torch.from_numpy(cache.labels[1]), torch.tensor([*labels(sample_spec(1)).values()]))
     with pytest.raises(ValueError, match="latent cache"):
         LatentCache(world / "bank")
+
+
+def test_what_moves_counts_more() -> None:
+    latents = torch.zeros(1, 4, 3, 4, 4)
+    latents[0, :, 1:, 2, 2] = 1.0
+    weights = motion_weights(latents, torch.eye(4), 1.0)
+    assert weights.mean() == pytest.approx(1.0)
+    assert weights[0, 1, 2, 2] == weights.max() > 3 * weights.min()
+    assert motion_weights(latents[:, :, :1], torch.eye(4), 1.0).unique().tolist() == [1.0]
 
 
 @torch.no_grad()
