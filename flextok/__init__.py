@@ -12,10 +12,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from flextok.api import load_tokenizer
+    from flextok.generators import load_generator
     from flextok.registry import list_models
 
-_HOME = {"load_tokenizer": "flextok.api", "list_models": "flextok.registry"}
-__all__ = ["__version__", "list_models", "load_tokenizer"]
+_HOME = {
+    "load_tokenizer": "flextok.api",
+    "load_generator": "flextok.generators",
+    "list_models": "flextok.registry",
+}
+__all__ = ["__version__", "list_models", "load_generator", "load_tokenizer"]
 
 
 def __getattr__(name: str) -> Any:

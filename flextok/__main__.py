@@ -1,4 +1,4 @@
-"""Command line: `python -m flextok reconstruct clip.mp4 --k 1 4 16 64 --out DIR` and `python -m flextok info`."""
+"""Command line: `python -m flextok reconstruct clip.mp4 --k 1 4 16 64 --out DIR`, `generate` and `info`."""
 
 from __future__ import annotations
 
@@ -58,6 +58,55 @@ class Reconstruct:
 
 
 @dataclass(frozen=True)
+class Generate:
+    """Generate a video from one of the actions or from a text."""
+
+    action: Annotated[str | None, tyro.conf.arg(name="class")] = None
+    """One of the actions, e.g. bounces."""
+    prompt: str | None = None
+    """Or a text; actions chained in it follow one another in a long video."""
+    k: int = 8
+    """Token budget, tokens per latent frame."""
+    frames: int = 17
+    """17 + 16 n: each 16 more are one more chunk."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("generated.mp4")
+    model: str = "embedded-class"
+    guidance: float | None = None
+    """Guidance scale of the tokens; the model's default if not given."""
+    temperature: float = 1.0
+    steps: int | None = None
+    """Sampling steps of the decoder; the model's default if not given."""
+    seed: int = 0
+
+    def run(self) -> None:
+        import time
+
+        import torch
+
+        from flextok.data.pixels import to_uint8
+        from flextok.data.video_io import write_video
+        from flextok.generators import load_generator
+
+        pipe = load_generator(self.model)
+        if self.prompt is not None and (unknown := pipe.unknown_words(self.prompt)):
+            print(f"note: this small model does not know: {', '.join(unknown)}", file=sys.stderr)
+        started = time.perf_counter()
+        result = pipe(
+            self.prompt,
+            self.action,
+            keep_k=self.k,
+            num_frames=self.frames,
+            guidance_scale=self.guidance,
+            temperature=self.temperature,
+            num_inference_steps=self.steps,
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+        seconds = time.perf_counter() - started
+        write_video(to_uint8(result.frames[0]), self.out, pipe.info.fps)
+        print(f"{self.out}: {result.frames.shape[2]} frames from {result.token_ids[0].numel()} tokens, {seconds:.2f} s")
+
+
+@dataclass(frozen=True)
 class Info:
     """List the models that can be loaded by name, and whether they run on this machine."""
 
@@ -75,7 +124,11 @@ class Info:
                   f"{f'yes, on {found.device}' if found.runs else f'no: {found.reason}'}")  # fmt: skip
 
 
-Command = Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")] | Annotated[Info, tyro.conf.subcommand("info")]
+Command = (
+    Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
+    | Annotated[Generate, tyro.conf.subcommand("generate")]
+    | Annotated[Info, tyro.conf.subcommand("info")]
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

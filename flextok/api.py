@@ -75,16 +75,21 @@ def load_embedded(name: str, dtype: torch.dtype | None = None) -> VideoTokenizer
 
 
 def load_folder(
-    folder: Path, dtype: torch.dtype | None = None, vae_folder: Path | None = None
+    folder: Path,
+    dtype: torch.dtype | None = None,
+    vae_folder: Path | None = None,
+    expected: str = VideoTokenizerPipeline.__name__,
 ) -> VideoTokenizerPipeline:
     """A pipeline folder as `VideoTokenizerPipeline.save_pretrained` writes it; `vae_folder` shares another one's VAE.
+
+    `expected` is the class the folder names: a generator's folder holds a tokenizer's parts too.
 
     Raises:
         CheckpointError: as in `load_tokenizer`.
     """
     index = read_json(folder / "model_index.json")
-    if index.get("_class_name") != VideoTokenizerPipeline.__name__:
-        raise CheckpointError(f"{folder} holds {index.get('_class_name')!r}, not a {VideoTokenizerPipeline.__name__}")
+    if index.get("_class_name") != expected:
+        raise CheckpointError(f"{folder} holds {index.get('_class_name')!r}, not a {expected}")
     kind = index.get("tokenizer", [None, None])
     if not isinstance(kind, list) or len(kind) != 2 or kind[1] not in TOKENIZERS:
         raise CheckpointError(f"{folder} names tokenizer {kind!r}; known are {', '.join(TOKENIZERS)}")

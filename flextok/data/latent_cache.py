@@ -1,6 +1,7 @@
 """Latents of clip banks, encoded once when the VAE is frozen: `python -m flextok.data.latent_cache --vae ...`.
 
-Each clip is stored twice, as it is and mirrored: twice the variety for the price of one encoder pass.
+Each clip is stored twice, as it is and mirrored: twice the variety for the price of one encoder pass. Clips of several
+actions are cut into the chunks they would be tokenized in.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
+from flextok.chunking import ChunkPlan
 from flextok.data.datasets import ClipBank
 from flextok.data.pixels import to_float
 from flextok.data.toybox_labels import NUM_CLASSES, bank_labels, mirror_labels
@@ -33,7 +35,7 @@ class CacheConfig:
 
 
 class LatentCache:
-    """float16 (2 N, c, t, h, w) on disk: posterior means; item i + N is the mirrored clip i.
+    """float16 (2 N, c, t, h, w) on disk: posterior means of N chunks; item i + N is the mirrored chunk i.
 
     `labels` (2 N, attributes), int64, is the ground truth of Toybox clips (`toybox_labels`); -1 where there is none.
     """
@@ -68,12 +70,13 @@ def fill_cache(config: CacheConfig) -> None:
 
     vae = AutoencoderCausalVideo.from_pretrained(config.vae).to(memory_format=torch.channels_last).eval()
     bank = ClipBank(config.bank)
-    total = min(len(bank), config.limit or len(bank))
+    windows = ChunkPlan().frame_slices(bank.frames.shape[1])
+    total = min(len(bank), config.limit or len(bank)) * len(windows)
     config.out.mkdir(parents=True, exist_ok=True)
     array = None
     for start in tqdm(range(0, total, config.batch_size), desc=str(config.out), mininterval=5):
         indices = range(start, min(start + config.batch_size, total))
-        video = to_float(np.stack([bank[i] for i in indices]))
+        video = to_float(np.stack([bank[i // len(windows)][windows[i % len(windows)]] for i in indices]))
         with torch.autocast("cpu", torch.bfloat16):
             latents = vae.encode(torch.cat([video, video.flip(-1)])).mean.half().numpy()
         if array is None:
@@ -84,7 +87,7 @@ def fill_cache(config: CacheConfig) -> None:
     if array is None:
         raise ValueError(f"{config.bank} holds no clips")
     array.flush()
-    if bank.about.get("folder") == "None":  # Toybox, whose clips have ground truth
+    if bank.about.get("folder") == "None" and len(windows) == 1:  # Toybox, whose clips have ground truth
         found = bank_labels(bank.about)[:total]
         np.save(config.out / "labels.npy", np.concatenate([found, mirror_labels(found)]))
     temporary = config.out / "cache.tmp"

@@ -23,13 +23,15 @@ class BankConfig:
     first_seed: int = 0
     """First Toybox training seed, so that several banks can hold different clips."""
     size: int = 64
+    num_actions: int = 1
+    """Actions of each Toybox clip, 16 frames each: 5 for the 81 frames of long video."""
 
 
 def main(config: BankConfig) -> None:
     about: dict[str, object] = {k: str(v) for k, v in asdict(config).items() if k not in ("out", "num_clips")}
     if config.folder is None:
         seeds = TRAIN_SEEDS[config.first_seed : config.first_seed + config.num_clips]
-        fill_bank(ToyboxDataset(seeds, config.size), config.out, config.num_clips, about)
+        fill_bank(ToyboxDataset(seeds, config.size, config.num_actions), config.out, config.num_clips, about)
     else:
         dataset = FolderDataset(config.folder, size=config.size, length=config.num_clips)
         fill_bank(dataset, config.out, config.num_clips, about)

@@ -152,7 +152,7 @@ def test_scorer_stage_writes_what_is_exported_and_loaded(tmp_path: Path) -> None
     assert load_scorer(tmp_path / "exported").unknown_words("a red elephant") == ["elephant"]
 
 
-def test_scorer_batches_mirror_pixels_labels_and_words_together(world: Path, tmp_path: Path) -> None:
+def test_scorer_batches_mirror_pixels_labels_and_words_together(tmp_path: Path) -> None:
     fill_bank(ToyboxDataset(range(100, 106)), tmp_path / "bank", NUM_CLIPS, {"folder": "None", "first_seed": "100"})
     config = dataclasses.replace(SCORER_PRESETS["tiny"][1], banks=(tmp_path / "bank",), num_validation=1)
     stage = ScorerStage(config)
@@ -172,8 +172,9 @@ def test_scorer_batches_mirror_pixels_labels_and_words_together(world: Path, tmp
             assert np.array_equal(label, expected)
             seen.add(place)
     assert len(seen) == 12
+    fill_bank(ToyboxDataset(range(1)), tmp_path / "photos", 1, {"folder": "photos"})
     with pytest.raises(ValueError, match="labels"):
-        ScorerStage(dataclasses.replace(config, banks=(world / "bank",)))
+        ScorerStage(dataclasses.replace(config, banks=(tmp_path / "photos",)))
 
 
 def test_latent_cache_holds_each_clip_and_its_mirror(world: Path) -> None:

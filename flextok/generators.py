@@ -1,0 +1,52 @@
+"""The way in for users who generate: `load_generator`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from flextok.api import load_embedded, load_folder
+from flextok.models.ar_transformer import ARTransformer
+from flextok.models.loading import CheckpointError, load_strict, read_json
+from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
+from flextok.registry import ASSETS
+
+EMBEDDED_GENERATORS = ("embedded-class", "embedded-text")
+"""Two names of one network, which takes a class or a text; the first of each pair suits what it is used for."""
+SETTINGS = ("name", "fps", "licence", "num_inference_steps", "guidance_scale")
+
+
+def load_generator(
+    source: str | Path = "embedded-class",
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> VideoGeneratorPipeline:
+    """Load a generator with the tokenizer whose tokens it writes.
+
+    Args:
+        source: "embedded-class" or "embedded-text" (one network), or a folder that
+            `VideoGeneratorPipeline.save_pretrained` wrote.
+        device: None stays on the CPU.
+        dtype: None is float32.
+
+    Raises:
+        CheckpointError: a ValueError in one sentence: no such model, damaged or foreign files.
+    """
+    embedded = str(source) in EMBEDDED_GENERATORS
+    folder = ASSETS / "embedded-generator" if embedded else Path(source)
+    if not folder.is_dir():
+        raise CheckpointError(f"{source} is not a folder; built in are {', '.join(EMBEDDED_GENERATORS)}")
+    index = read_json(folder / "model_index.json")
+    if index.get("_class_name") != VideoGeneratorPipeline.__name__:
+        raise CheckpointError(f"{folder} holds {index.get('_class_name')!r}, not a {VideoGeneratorPipeline.__name__}")
+    tokens = load_embedded("embedded", dtype) if embedded else load_folder(folder, dtype, expected=index["_class_name"])
+    transformer = load_strict(ARTransformer, folder / "transformer", dtype)
+    config, tokenizer = transformer.config, tokens.tokenizer
+    shape = (config.num_frames, config.tokens_per_frame, tuple(config.levels))
+    wanted = (tokenizer.config.latent_size[0], tokens.info.num_registers, tuple(tokenizer.config.levels))
+    if shape != wanted:
+        raise CheckpointError(f"{folder} writes tokens of shape {shape}, its tokenizer reads {wanted}")
+    settings = {key: index[key] for key in SETTINGS if key in index}
+    pipe = VideoGeneratorPipeline(tokens.vae, tokenizer, tokens.scheduler, transformer, **settings)
+    return pipe if device is None else pipe.to(device)

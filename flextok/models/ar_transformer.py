@@ -1,0 +1,292 @@
+"""Autoregressive model over video tokens: LLaMA-style (RMSNorm, SwiGLU, RoPE), conditioned on a class and a text.
+
+As in arXiv:2604.12887 the class is added to the start token and texts act through cross-attention. Differs from the
+paper: ids go in and out through their FSQ digits as well as through a table, because a model that sees few clips learns
+eight levels sooner than a thousand ids, and one network serves classes and texts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from flextok.models.layers.kv_cache import KVCache
+from flextok.models.layers.transformer import Block, GatedMLP, attention_by_matmul, layer_norm
+from flextok.models.word_tokenizer import WordTokenizer
+from flextok.quantizers.fsq import FSQ
+from flextok.token_order import TokenOrder
+
+ROPE_BASE = 10_000.0
+
+
+@dataclass(frozen=True)
+class ARCondition:
+    """What a sequence is conditioned on; the same batch size b throughout.
+
+    `start` (b, d): start token with the class in it. `text` (b, s, d) and `mask` (b, s), False where padded.
+    """
+
+    start: Tensor
+    text: Tensor
+    mask: Tensor
+
+    def repeat(self, count: int) -> ARCondition:
+        """Every row `count` times in a row."""
+        return ARCondition(*(x.repeat_interleave(count, dim=0) for x in (self.start, self.text, self.mask)))
+
+    @staticmethod
+    def join(first: ARCondition, second: ARCondition) -> ARCondition:
+        """One batch of both, texts padded to the longer."""
+        length = max(first.text.shape[1], second.text.shape[1])
+        parts = [(c.start, *_padded(c, length)) for c in (first, second)]
+        return ARCondition(*(torch.cat(pair) for pair in zip(*parts, strict=True)))
+
+
+def _padded(condition: ARCondition, length: int) -> tuple[Tensor, Tensor]:
+    missing = length - condition.text.shape[1]
+    return F.pad(condition.text, (0, 0, 0, missing)), F.pad(condition.mask, (0, missing))
+
+
+class TextEncoder(nn.Module):
+    """Word ids (b, s), 0 where padded, to states (b, 1 + s, d) and which of them are real (b, 1 + s).
+
+    The first state is always there, so that "no text" is a text like others.
+    """
+
+    def __init__(self, vocabulary_size: int, max_words: int, dim: int, depth: int, head_dim: int) -> None:
+        super().__init__()
+        self.words = nn.Embedding(vocabulary_size, dim)
+        self.begin = nn.Parameter(torch.randn(dim) * 0.1)
+        self.position = nn.Parameter(torch.randn(max_words, dim) * 0.1)
+        self.blocks = nn.ModuleList(Block(dim, head_dim) for _ in range(depth))
+
+    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        real = F.pad(ids > 0, (1, 0), value=True)
+        x = self.words(ids) + self.position[: ids.shape[1]]
+        x = torch.cat([self.begin.expand(len(x), 1, -1), x], dim=1)
+        for block in self.blocks:
+            x = block(x, real[:, None, None])
+        return layer_norm(x), real
+
+
+class _SelfAttention(nn.Module):
+    def __init__(self, dim: int, head_dim: int) -> None:
+        super().__init__()
+        self.head_dim = head_dim
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.proj = nn.Linear(dim, dim, bias=False)
+
+    def forward(self, x: Tensor, rotation: Tensor, cache: KVCache | None, layer: int) -> Tensor:
+        """x: (b, s, d); rotation: (2, s, head_dim / 2), cosines and sines of the positions of x."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, -1, self.head_dim)).transpose(1, 3).unbind(2)  # (b, heads, s, hd)
+        q, k = rotate(q, rotation), rotate(k, rotation)
+        if cache is not None:
+            k, v = cache.extend(layer, k, v)
+        causal = q.shape[2] > 1
+        if q.requires_grad and q.device.type == "cpu":
+            mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril(k.shape[2] - q.shape[2])
+            y = attention_by_matmul(q, k, v, mask, self.head_dim**-0.5)
+        elif causal and k.shape[2] != q.shape[2]:
+            mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril(k.shape[2] - q.shape[2])
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        return self.proj(y.transpose(1, 2).flatten(2))
+
+
+class _CrossAttention(nn.Module):
+    def __init__(self, dim: int, head_dim: int) -> None:
+        super().__init__()
+        self.head_dim = head_dim
+        self.q = nn.Linear(dim, dim, bias=False)
+        self.kv = nn.Linear(dim, 2 * dim, bias=False)
+        self.proj = nn.Linear(dim, dim, bias=False)
+
+    def project(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (b, heads, s, head_dim) of text states: the same at every token, so computed once."""
+        k, v = self.kv(text).unflatten(-1, (2, -1, self.head_dim)).transpose(1, 3).unbind(2)
+        return k, v
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+        q = self.q(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        if q.requires_grad and q.device.type == "cpu":
+            y = attention_by_matmul(q, keys, values, mask, self.head_dim**-0.5)
+        else:
+            y = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
+        return self.proj(y.transpose(1, 2).flatten(2))
+
+
+class _Layer(nn.Module):
+    def __init__(self, dim: int, head_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.norm1, self.norm2, self.norm3 = (nn.RMSNorm(dim, eps=1e-6) for _ in range(3))
+        self.attn, self.cross = _SelfAttention(dim, head_dim), _CrossAttention(dim, head_dim)
+        self.mlp = GatedMLP(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        rotation: Tensor,
+        text: tuple[Tensor, Tensor],
+        mask: Tensor,
+        cache: KVCache | None,
+        layer: int,
+    ) -> Tensor:
+        x = x + self.dropout(self.attn(self.norm1(x), rotation, cache, layer))
+        x = x + self.dropout(self.cross(self.norm2(x), *text, mask))
+        return x + self.dropout(self.mlp(self.norm3(x)))
+
+
+def rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """Rotary position embedding of x (b, heads, s, head_dim) by `rotation` (2, s, head_dim / 2)."""
+    cos, sin = rotation.to(x.dtype)
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+class ARTransformer(ModelMixin, ConfigMixin):
+    """Logits of the next token, given a class, a text and the tokens before it.
+
+    Args:
+        order: "time_first" (registers) or "raster" (grid); see `TokenOrder`.
+        num_frames, tokens_per_frame: of one chunk at the full budget.
+        words: the vocabulary of its texts.
+        classes: names of its classes.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        order: str = "time_first",
+        num_frames: int = 5,
+        tokens_per_frame: int = 64,
+        levels: tuple[int, ...] = (8, 5, 5, 5),
+        classes: tuple[str, ...] = (),
+        words: tuple[str, ...] = (),
+        max_words: int = 48,
+        dim: int = 256,
+        depth: int = 6,
+        head_dim: int = 64,
+        text_depth: int = 2,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if dim % head_dim or head_dim % 2:
+            raise ValueError(f"dim={dim} must be divisible by an even head_dim={head_dim}")
+        self.token_order = TokenOrder(order, num_frames, tokens_per_frame)  # type: ignore[arg-type]  # checked there
+        self.quantizer = FSQ(levels)
+        self.word_tokenizer = WordTokenizer.from_words(words)
+        self.text = TextEncoder(len(self.word_tokenizer), max_words, dim, text_depth, head_dim)
+        self.class_table = nn.Embedding(len(classes) + 1, dim)  # the last one is "no class"
+        self.start = nn.Parameter(torch.randn(dim) * 0.5)
+        self.ids = nn.Embedding(self.quantizer.num_ids, dim)
+        self.code_in = nn.Linear(len(levels), dim)
+        self.frame = nn.Embedding(num_frames, dim)
+        self.place = nn.Embedding(tokens_per_frame, dim)
+        layers = [_Layer(dim, head_dim, dropout) for _ in range(depth)]
+        self.blocks = nn.ModuleList(layers)
+        self.norm = nn.RMSNorm(dim, eps=1e-6)
+        self.digits = nn.Linear(dim, sum(levels))
+        self.joint = nn.Linear(dim, self.quantizer.num_ids, bias=False)
+        self.head_dim = head_dim
+        self._initialise(layers)
+
+    def _initialise(self, layers: list[_Layer]) -> None:
+        for table in (self.ids, self.class_table, self.frame, self.place, self.text.words):
+            nn.init.normal_(table.weight, std=0.1)
+        nn.init.zeros_(self.joint.weight)  # digits first; what they leave out is learned on top
+        for layer in layers:
+            for last in (layer.attn.proj, layer.cross.proj, layer.mlp.fc2):
+                nn.init.normal_(last.weight, std=0.5 / math.sqrt(last.in_features * len(layers)))
+
+    @property
+    def max_len(self) -> int:
+        """Tokens of a whole sequence, start token not counted."""
+        return len(self.token_order)
+
+    def condition(self, class_ids: Tensor, word_ids: Tensor) -> ARCondition:
+        """What the layers need of classes (b,), -1 for none, and word ids (b, s), all 0 for no text.
+
+        Raises:
+            ValueError: an id outside the tables, or more words than `max_words`.
+        """
+        classes, words, longest = len(self.config.classes), len(self.word_tokenizer), self.config.max_words
+        if class_ids.numel() and not -1 <= int(class_ids.min()) <= int(class_ids.max()) < classes:
+            raise ValueError(f"class ids must be in 0..{classes - 1}, or -1 for none")
+        if word_ids.shape[1] > longest:
+            raise ValueError(f"a text may have {longest} words, this one has {word_ids.shape[1]}")
+        if word_ids.numel() and not 0 <= int(word_ids.min()) <= int(word_ids.max()) < words:
+            raise ValueError(f"word ids must be in 0..{words - 1}")
+        start = self.start + self.class_table(torch.where(class_ids < 0, classes, class_ids))
+        return ARCondition(start, *self.text(word_ids))
+
+    def forward(
+        self, sequence: Tensor, condition: ARCondition, cache: KVCache | None = None, text: TextCache | None = None
+    ) -> Tensor:
+        """Logits (b, s, num_ids), float32, of the tokens that follow.
+
+        Args:
+            sequence: token ids (b, n) in `token_order`. Without a cache: the first n tokens of a clip, for the n + 1
+                logits of tokens 0..n (n + 1 at most `max_len`). With one: the tokens since the last call; the first
+                call is (b, 0), for the start token alone, or any prefix.
+            cache: filled by the calls before; extended.
+            text: `text_cache(condition)`, to share the work between calls.
+        """
+        begin = 0 if cache is None else cache.length
+        x = self.ids(sequence) + self.code_in(self._codes(sequence))
+        if begin == 0:
+            x = torch.cat([condition.start[:, None].to(x.dtype), x], dim=1)
+        if begin + x.shape[1] > self.max_len:
+            raise ValueError(f"a sequence has {self.max_len} tokens, {begin + x.shape[1]} were asked for")
+        frame, place = (p.to(x.device)[begin : begin + x.shape[1]] for p in self.token_order.places())
+        x = x + self.frame(frame) + self.place(place)  # of the token to come
+        rotation = self._rotation(begin, x.shape[1], x.device)
+        if text is None:
+            text = self.text_cache(condition)
+        mask = condition.mask[:, None, None]
+        for index, (layer, known) in enumerate(zip(self._layers(), text, strict=True)):
+            x = layer(x, rotation, known, mask, cache, index)
+        if cache is not None:
+            cache.advance(x.shape[1])
+        return self._logits(self.norm(x))
+
+    def text_cache(self, condition: ARCondition) -> TextCache:
+        """Keys and values of the text in every layer."""
+        return [layer.cross.project(condition.text) for layer in self._layers()]
+
+    def new_cache(self, batch: int, max_len: int) -> KVCache:
+        """An empty cache for `batch` sequences of up to `max_len` tokens, start token not counted."""
+        weight = self.start
+        heads = self.config.dim // self.head_dim
+        return KVCache(len(self.blocks), batch, heads, max_len, self.head_dim, weight.device, weight.dtype)
+
+    def _layers(self) -> list[_Layer]:
+        return [layer for layer in self.blocks if isinstance(layer, _Layer)]
+
+    def _codes(self, ids: Tensor) -> Tensor:
+        return self.quantizer.ids_to_codes(ids).to(self.code_in.weight.dtype)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        """Sum of the logits of each digit, and of the id as a whole."""
+        logits = self.joint(x).float()  # (b, s, ids)
+        total, *slower = self.digits(x).float().split(self.quantizer.levels, dim=-1)
+        for part in slower:  # digit 0 counts fastest
+            total = (part[..., :, None] + total[..., None, :]).flatten(-2)
+        return logits + total
+
+    def _rotation(self, begin: int, count: int, device: torch.device) -> Tensor:
+        half = self.head_dim // 2
+        frequencies = ROPE_BASE ** (-torch.arange(half, device=device, dtype=torch.float32) / half)
+        angles = torch.arange(begin, begin + count, device=device, dtype=torch.float32)[:, None] * frequencies
+        return torch.stack([angles.cos(), angles.sin()])
+
+
+TextCache = list[tuple[Tensor, Tensor]]
+"""Keys and values (b, heads, s, head_dim) of a text, for each layer."""

@@ -1,0 +1,300 @@
+"""Class or text to video, of 17 frames or chunk by chunk of any length: tokens are drawn, then decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.utils import BaseOutput
+from torch import Tensor
+
+from flextok.models.ar_transformer import ARCondition, ARTransformer
+from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
+from flextok.models.grid_tokenizer import GridTokenizer
+from flextok.models.register_tokenizer import RegisterTokenizer
+from flextok.pipelines.pipeline_tokenizer import Generator, VideoTokenizerPipeline
+from flextok.prompts import chunk_prompts
+from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
+from flextok.token_sampling import SamplingSettings, stream_tokens
+
+MAX_CHUNKS = 64
+
+
+@dataclass
+class VideoGeneratorOutput(BaseOutput):
+    """`frames` (b, 3, T, H, W) in about [-1, 1] and the `token_ids` (b, t, k) they were decoded from."""
+
+    frames: Tensor
+    token_ids: Tensor
+
+
+@dataclass(frozen=True)
+class GeneratorInfo:
+    """What a user needs to know of a loaded generator."""
+
+    id: str
+    kind: str
+    """"register" (any budget) or "grid" (all tokens of every frame)."""
+    actions: tuple[str, ...]
+    """Classes it was trained on."""
+    token_budgets: tuple[int, ...]
+    chunk_frames: int
+    fps: float
+    parameters: int
+    """Of the autoregressive model alone."""
+    licence: str
+
+
+class VideoGeneratorPipeline(DiffusionPipeline):
+    """Autoregressive model over a tokenizer's tokens, and that tokenizer's decoder.
+
+    One sequence serves every budget: tokens come in time-first order, so drawing fewer gives a coarser clip sooner.
+    """
+
+    model_cpu_offload_seq = "transformer->tokenizer->vae"
+
+    def __init__(
+        self,
+        vae: AutoencoderCausalVideo,
+        tokenizer: RegisterTokenizer | GridTokenizer,
+        scheduler: RectifiedFlowScheduler,
+        transformer: ARTransformer,
+        name: str = "unnamed",
+        fps: float = 8.0,
+        licence: str = "unknown",
+        num_inference_steps: int = 4,
+        guidance_scale: float = 1.5,
+    ) -> None:
+        super().__init__()
+        self.register_modules(vae=vae, tokenizer=tokenizer, scheduler=scheduler, transformer=transformer)
+        self.register_to_config(
+            name=name, fps=fps, licence=licence, num_inference_steps=num_inference_steps, guidance_scale=guidance_scale
+        )
+        self.decoder = VideoTokenizerPipeline(
+            vae, tokenizer, scheduler, name, fps, licence, num_inference_steps=num_inference_steps
+        )
+
+    @property
+    def info(self) -> GeneratorInfo:
+        tokens = self.decoder.info
+        return GeneratorInfo(
+            id=self.config.name,
+            kind=tokens.kind,
+            actions=tuple(self.transformer.config.classes),
+            token_budgets=(tokens.num_registers,) if tokens.kind == "grid" else tokens.token_budgets,
+            chunk_frames=tokens.chunk_frames,
+            fps=self.config.fps,
+            parameters=sum(p.numel() for p in self.transformer.parameters()),
+            licence=self.config.licence,
+        )
+
+    def class_to_video(self, action: str | Sequence[str], **options: object) -> VideoGeneratorOutput:
+        """Clips of one of `info.actions`, or of a list of them; options as in `__call__`."""
+        return self(action=action, **options)  # type: ignore[arg-type]
+
+    def text_to_video(self, prompt: str | Sequence[str], **options: object) -> VideoGeneratorOutput:
+        """Clips of what a prompt says, or each of a list; options as in `__call__`."""
+        return self(prompt=prompt, **options)  # type: ignore[arg-type]
+
+    def long_video(self, prompt: str, num_frames: int = 81, **options: object) -> VideoGeneratorOutput:
+        """A clip of 17 + 16 n frames; actions chained in the prompt follow one another, a chunk each."""
+        return self(prompt=prompt, num_frames=num_frames, **options)  # type: ignore[arg-type]
+
+    def __call__(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        action: str | Sequence[str] | None = None,
+        *,
+        keep_k: int | None = None,
+        num_frames: int = 17,
+        guidance_scale: float | None = None,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 0.95,
+        num_inference_steps: int | None = None,
+        generator: Generator | None = None,
+    ) -> VideoGeneratorOutput:
+        """Generate clips.
+
+        Args:
+            prompt, action: what to show, one of the two: a text, or one of `info.actions`; a list gives a batch.
+            keep_k: tokens per latent frame; None takes 8 for registers and all for a grid.
+            num_frames: 17 + 16 n. Each chunk after the first begins with the last frame of the one before.
+            guidance_scale: of the tokens, towards what was asked for; 1 is none. None takes the model's default.
+            temperature, top_k, top_p: how freely tokens are drawn (`SamplingSettings`).
+            num_inference_steps: of the flow decoder.
+            generator: decides tokens and noise; a list gives each clip its own.
+
+        Raises:
+            ValueError: in one sentence, whatever is wrong with an argument.
+        """
+        chunks = list(
+            self.stream(
+                prompt,
+                action,
+                keep_k=keep_k,
+                num_frames=num_frames,
+                guidance_scale=guidance_scale,
+                temperature=temperature,
+                top_k=top_k,
+                top_p=top_p,
+                num_inference_steps=num_inference_steps,
+                generator=generator,
+            )
+        )
+        frames = torch.cat([chunk.frames for chunk in chunks], dim=2)
+        return VideoGeneratorOutput(frames=frames, token_ids=torch.cat([chunk.token_ids for chunk in chunks], dim=1))
+
+    @torch.no_grad()
+    def stream(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        action: str | Sequence[str] | None = None,
+        *,
+        keep_k: int | None = None,
+        num_frames: int = 17,
+        guidance_scale: float | None = None,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 0.95,
+        num_inference_steps: int | None = None,
+        generator: Generator | None = None,
+    ) -> Iterator[VideoGeneratorOutput]:
+        """`__call__`, chunk by chunk: yields the new frames and tokens of each as they are ready."""
+        k = self.checked_k(keep_k)
+        asked = self._asked(prompt, action)
+        generators = self._generators(generator, len(asked))
+        chunks = self._num_chunks(num_frames)
+        settings = self.settings(guidance_scale, temperature, top_k, top_p)
+        per_chunk = [chunk_prompts(text, chunks) if action is None else [text] * chunks for text in asked]
+        last: Tensor | None = None
+        for number in range(chunks):
+            wanted = [texts[number] for texts in per_chunk]
+            known = None if last is None else self.decoder.tokenize(last.clamp(-1, 1))
+            count = k * self.transformer.token_order.num_frames
+            *_, sequence = stream_tokens(
+                self.transformer, *self._conditions(wanted, action is not None), count, settings, generators, known
+            )
+            ids = self.transformer.token_order.unflatten(sequence)
+            frames = self.decoder.detokenize(
+                ids, num_inference_steps=num_inference_steps, conditioning_frames=last, generator=generators
+            ).frames
+            last = frames[:, :, -1:]
+            first = 0 if number == 0 else 1
+            yield VideoGeneratorOutput(frames=frames[:, :, first:], token_ids=ids[:, first:])
+
+    @torch.no_grad()
+    def refine(
+        self,
+        prompt: str | None = None,
+        action: str | None = None,
+        *,
+        budgets: Sequence[int] = (1, 2, 4, 8, 16),
+        guidance_scale: float | None = None,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 0.95,
+        num_inference_steps: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Iterator[VideoGeneratorOutput]:
+        """One clip from one drawn sequence, decoded at each of ascending `budgets` as soon as its tokens are there.
+
+        Raises:
+            ValueError: as `__call__`; or this is a grid's generator, whose tokens have no prefix.
+        """
+        if self.info.kind == "grid":
+            raise ValueError("a grid's tokens have no prefix; generate the whole clip")
+        stops = sorted({self.checked_k(k) for k in budgets})
+        asked = self._asked(prompt, action)
+        generators = self._generators(generator, 1)
+        settings = self.settings(guidance_scale, temperature, top_k, top_p)
+        order = self.transformer.token_order
+        shape = torch.zeros(1, order.num_frames, 1, dtype=torch.int64)
+        noise = self.decoder.prepare_latents(shape, generators)  # the same at every budget
+        conditions = self._conditions(asked, action is not None)
+        counts = {k * order.num_frames for k in stops}
+        for sequence in stream_tokens(self.transformer, *conditions, max(counts), settings, generators):
+            if sequence.shape[1] in counts:
+                ids = order.unflatten(sequence)
+                frames = self.decoder.detokenize(ids, num_inference_steps=num_inference_steps, latents=noise).frames
+                yield VideoGeneratorOutput(frames=frames, token_ids=ids)
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """Words of a prompt that the model has never seen; they are left out when it is read."""
+        return self.transformer.word_tokenizer.unknown_words(prompt)
+
+    def checked_k(self, keep_k: int | None) -> int:
+        """The budget asked for. Raises ValueError where the model has no such budget."""
+        total = self.transformer.config.tokens_per_frame
+        if self.info.kind == "grid":
+            if keep_k not in (None, total):
+                raise ValueError(f"keep_k={keep_k}: a grid's generator writes all {total} tokens of every latent frame")
+            return total
+        k = min(8, total) if keep_k is None else keep_k
+        if not 1 <= k <= total:
+            raise ValueError(f"keep_k={k} must be in 1..{total}")
+        return k
+
+    def settings(self, guidance_scale: float | None, temperature: float, top_k: int, top_p: float) -> SamplingSettings:
+        """Checked settings; the guidance scale is the model's default where it is None."""
+        scale = self.config.guidance_scale if guidance_scale is None else guidance_scale
+        return SamplingSettings(scale, temperature, top_k, top_p)
+
+    def _asked(self, prompt: str | Sequence[str] | None, action: str | Sequence[str] | None) -> list[str]:
+        """Checked prompts or actions, one a clip."""
+        if (prompt is None) == (action is None):
+            raise ValueError("ask for a prompt or for an action, one of the two")
+        value = prompt if action is None else action
+        asked = [value] if isinstance(value, str) else list(value or ())
+        if not asked:
+            raise ValueError("nothing was asked for")
+        for text in asked:
+            if action is None:
+                self._words(text)
+            elif text not in self.transformer.config.classes:
+                raise ValueError(f"{text!r} is not one of the actions {', '.join(self.transformer.config.classes)}")
+        return asked
+
+    def _words(self, prompt: str) -> Tensor:
+        """Word ids (1, s) of a prompt, unknown words left out."""
+        longest = self.transformer.config.max_words
+        ids = self.transformer.word_tokenizer.encode([prompt], max_words=4 * longest)
+        known = ids[ids > 1]
+        if not len(known):
+            unknown = ", ".join(self.unknown_words(prompt)[:8])
+            raise ValueError(f"this small model does not know: {unknown}" if unknown else "the prompt is empty")
+        if len(known) > longest:
+            raise ValueError(f"the prompt has {len(known)} words, this model reads {longest}")
+        return known[None]
+
+    def _conditions(self, asked: Sequence[str], by_class: bool) -> tuple[ARCondition, ARCondition]:
+        """What to draw for, and the same with nothing asked for."""
+        device, count = self._execution_device, len(asked)
+        none = torch.full((count,), -1, device=device)
+        no_text = torch.zeros(count, 1, dtype=torch.int64, device=device)
+        classes, words = none, no_text
+        if by_class:
+            classes = torch.tensor([self.transformer.config.classes.index(text) for text in asked], device=device)
+        else:
+            rows = [self._words(text)[0] for text in asked]
+            words = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
+        return self.transformer.condition(classes, words), self.transformer.condition(none, no_text)
+
+    def _num_chunks(self, num_frames: int) -> int:
+        chunks = len(self.decoder.plan.frame_slices(num_frames))
+        if chunks > MAX_CHUNKS:
+            raise ValueError(f"num_frames={num_frames} are {chunks} chunks, at most {MAX_CHUNKS} are generated at once")
+        return chunks
+
+    def _generators(self, generator: Generator | None, count: int) -> list[torch.Generator]:
+        """One generator a clip; a single one seeds as many as are needed."""
+        if isinstance(generator, Sequence):
+            if len(generator) != count:
+                raise ValueError(f"{len(generator)} generators do not fit {count} clips")
+            return list(generator)
+        if generator is not None and count == 1:
+            return [generator]
+        seeds = torch.randint(2**31, (count,), generator=generator).tolist()
+        return [torch.Generator().manual_seed(seed) for seed in seeds]

@@ -1,0 +1,188 @@
+"""Train a generator on cached tokens: `accelerate launch --cpu -m flextok.training.train_ar register --caches ...`."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import tyro
+from torch import Tensor, nn
+
+from flextok.data.token_cache import TokenCache
+from flextok.data.toybox_caption import vocabulary
+from flextok.data.toybox_spec import ACTIONS
+from flextok.models.ar_transformer import ARTransformer
+from flextok.nested_dropout import prefix_lengths
+from flextok.training.configs import RunConfig
+from flextok.training.trainer import step_rng, train
+
+
+@dataclass(frozen=True)
+class ARConfig:
+    run: RunConfig
+    order: str = "time_first"
+    caches: tuple[Path, ...] = ()
+    """Token caches (python -m flextok.data.token_cache)."""
+    cache_weights: tuple[float, ...] = ()
+    tokens_per_frame: int = 64
+    dim: int = 256
+    depth: int = 6
+    head_dim: int = 64
+    text_depth: int = 2
+    dropout: float = 0.1
+    class_share: float = 0.45
+    """Share of clips that are told their class; as many are told a text, the rest neither (for guidance)."""
+    budgets: tuple[int, ...] = (16, 64)
+    """Steps train on the first so many tokens of each latent frame (time-first) ..."""
+    budget_weights: tuple[float, ...] = (0.7, 0.3)
+    """... drawn with these weights. A step on k serves all budgets up to k."""
+    scale_batch: bool = True
+    """Steps on shorter sequences take more clips, so that each costs about the same; `run.batch_size` is for K."""
+    num_validation: int = 256
+
+
+class ARObjective(nn.Module):
+    """Mean cross-entropy of the tokens of a batch, and of its first budgets for the record."""
+
+    def __init__(self, model: ARTransformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, step: int, sequence: Tensor, classes: Tensor, words: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+        """sequence: (b, n) ids in the model's order; classes: (b,), -1 for none; words: (b, s), 0 for none."""
+        return {"loss": self.errors(sequence, classes, words).mean()}
+
+    def errors(self, sequence: Tensor, classes: Tensor, words: Tensor) -> Tensor:
+        """Cross-entropy of each token, nats: (b, n)."""
+        logits = self.model(sequence[:, :-1], self.model.condition(classes, words))
+        return F.cross_entropy(logits.transpose(1, 2), sequence, reduction="none")
+
+
+class ARStage:
+    def __init__(self, config: ARConfig) -> None:
+        self.config = config
+        self.caches = [TokenCache(folder) for folder in config.caches]
+        weights = np.asarray(config.cache_weights or [1.0] * len(self.caches))
+        self.probabilities = weights / weights.sum()
+        if len(config.budgets) != len(config.budget_weights):
+            raise ValueError(f"{len(config.budgets)} budgets need as many budget_weights")
+        if config.run.init_from is not None:
+            self.model = ARTransformer.from_pretrained(config.run.init_from)
+        else:
+            torch.manual_seed(config.run.seed)
+            self.model = ARTransformer(
+                order=config.order,
+                num_frames=self.caches[0].ids.shape[1],
+                tokens_per_frame=config.tokens_per_frame,
+                classes=ACTIONS,
+                words=vocabulary(),
+                dim=config.dim,
+                depth=config.depth,
+                head_dim=config.head_dim,
+                text_depth=config.text_depth,
+                dropout=config.dropout,
+            )
+        self.module = ARObjective(self.model)
+        # Clips at the end of the first cache's two halves (a clip and its mirror) are kept for validation.
+        self.held_out = min(config.num_validation, len(self.caches[0]) // 4)
+        half = len(self.caches[0]) // 2
+        kept = np.concatenate([np.arange(half - self.held_out, half), np.arange(2 * half - self.held_out, 2 * half)])
+        self.kept = set(kept.tolist())
+        self.validation = [(self.caches[0], i) for i in kept[::2].tolist()]
+
+    def batch(self, step: int, rows: slice) -> dict[str, Tensor]:
+        c = self.config
+        rng = step_rng(c.run.seed, step)
+        weights = np.asarray(c.budget_weights) / sum(c.budget_weights)
+        budget = int(rng.choice(c.budgets, p=weights))
+        share = rows.stop - rows.start
+        factor = self.model.config.tokens_per_frame // budget if c.scale_batch else 1
+        items = [self._draw(rng) for _ in range(c.run.batch_size * factor)]
+        return self._collate(items[rows.start * factor : rows.start * factor + share * factor], budget, rng)
+
+    def _draw(self, rng: np.random.Generator) -> tuple[TokenCache, int]:
+        while True:
+            number = int(rng.choice(len(self.caches), p=self.probabilities))
+            item = int(rng.integers(len(self.caches[number])))
+            if number or item not in self.kept:
+                return self.caches[number], item
+
+    def _collate(self, items: list[tuple[TokenCache, int]], budget: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        order = self.model.token_order
+        ids = torch.from_numpy(np.stack([cache.ids[i] for cache, i in items]).astype(np.int64))
+        sequence = order.flatten(ids[:, :, :budget] if order.order == "time_first" else ids)
+        kind = rng.random(len(items))
+        classes = torch.tensor([int(cache.classes[i]) for cache, i in items])
+        classes[torch.from_numpy(kind >= self.config.class_share)] = -1
+        texts = [
+            cache.captions[i][int(rng.integers(len(cache.captions[i])))]
+            if self.config.class_share <= draw < 2 * self.config.class_share
+            else ""
+            for (cache, i), draw in zip(items, kind, strict=True)
+        ]
+        return {"sequence": sequence, "classes": classes, "words": self.model.word_tokenizer.encode(texts)}
+
+    def evaluate(self) -> tuple[dict[str, float], np.ndarray | None]:
+        """Nats a token of held-out clips up to each budget, told the class or told a text."""
+        order, metrics = self.model.token_order, {"nats_of_guessing": math.log(self.model.quantizer.num_ids)}
+        batch = self._collate(self.validation, self.model.config.tokens_per_frame, np.random.default_rng(0))
+        classes = torch.tensor([int(cache.classes[i]) for cache, i in self.validation])
+        words = self.model.word_tokenizer.encode([cache.captions[i][0] for cache, i in self.validation])
+        for name, told in (
+            ("class", (classes, torch.zeros_like(words[:, :1]))),
+            ("text", (torch.full_like(classes, -1), words)),
+        ):
+            parts = zip(*(x.split(16) for x in (batch["sequence"], *told)), strict=True)
+            errors = torch.cat([self.module.errors(*part) for part in parts])
+            for k in prefix_lengths(self.model.config.tokens_per_frame):
+                metrics[f"{name}_nats_k{k}"] = float(errors[:, : k * order.num_frames].mean())
+        return metrics, None
+
+    def save(self, folder: Path) -> None:
+        self.model.save_pretrained(folder)
+
+
+def _preset(kind: str) -> ARConfig:
+    run = RunConfig(
+        Path(f"runs/ar-{kind}"),
+        steps=2500,
+        batch_size=16,
+        optimizer="muon",
+        lr=1e-3,
+        muon_lr=0.02,
+        warmup_steps=50,
+        cooldown=0.5,
+        ema_decay=0.99,
+        evaluate_every=500,
+        save_every=200,
+    )
+    if kind == "grid":  # no prefix, so no budget
+        return ARConfig(run, "raster", budgets=(64,), budget_weights=(1.0,))
+    return ARConfig(run)
+
+
+def _tiny() -> ARConfig:
+    run = RunConfig(Path("runs/ar-tiny"), steps=4, batch_size=2, mixed_precision="no", evaluate_every=4, save_every=2)
+    return ARConfig(run, dim=32, depth=1, head_dim=16, text_depth=1, tokens_per_frame=4, budgets=(2, 4))
+
+
+PRESETS = {
+    "register": ("The shipped generator over register tokens", _preset("register")),
+    "grid": ("The generator over 3D-grid tokens it is compared with", _preset("grid")),
+    "tiny": ("A few seconds, for tests", _tiny()),
+}
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    config = tyro.extras.overridable_config_cli(PRESETS)
+    train(ARStage(config), config.run, config)
+
+
+if __name__ == "__main__":
+    main()
