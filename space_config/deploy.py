@@ -1,6 +1,6 @@
-"""Put the demo on Hugging Face Spaces: `python -m space_config.deploy [--dry-run [DIR]] [--repo OWNER/NAME]`.
+"""Put the demo on Hugging Face Spaces: `python -m space_config.deploy --dry-run [DIR]`, or `--repo OWNER/NAME`.
 
-The upload tree is built and validated first, always. With `--dry-run` that is all; otherwise the Space is created if
+The upload tree (with `--static`, that of the static edition) is built and validated first, always. With `--dry-run` that is all; otherwise the Space is created if
 need be and the tree uploaded, with the token of `hf auth login` or of the environment (HF_TOKEN).
 """
 
@@ -13,7 +13,8 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, SpaceHardware
 
-from space_config.tree import SpaceError, build, size, validate
+from app.static_export import export
+from space_config.tree import SpaceError, build, check_front_matter, front_matter, size, validate
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,15 +25,20 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="space-") as scratch:
         tree = Path(options.dry_run or scratch)
         try:
-            build(tree)
-            validate(tree)
+            if options.static:
+                export(tree)
+                check_front_matter(front_matter((tree / "README.md").read_text(encoding="utf-8")), tree)
+            else:
+                build(tree)
+                validate(tree)
         except SpaceError as error:
             print(error, file=sys.stderr)
             return 1
         files = sum(path.is_file() for path in tree.rglob("*"))
         print(f"{files} files, {size(tree) / 2**20:.1f} MiB, valid" + (f", in {tree}" if options.dry_run else ""))
         if options.dry_run is None:
-            print(upload(tree, options.repo, options.hardware, options.private))
+            sdk = "static" if options.static else "gradio"
+            print(upload(tree, options.repo, options.hardware, options.private, sdk))
     return 0
 
 
@@ -45,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
         type=SpaceHardware,
         help="for a new Space, e.g. zero-a10g or cpu-basic; see space_config/hardware.md",
     )
+    made.add_argument("--static", action="store_true", help="the static edition: Explore and Learn, no server")
     made.add_argument("--private", action="store_true", help="for a new Space")
     return made
 

@@ -54,6 +54,12 @@ def test_dry_run_builds_checks_and_prints_the_size(tmp_path: Path, capsys: pytes
     assert deploy.main(["--dry-run", str(tmp_path / "out")]) == 1
 
 
+def test_the_static_edition_can_be_a_space_too(tmp_path: Path) -> None:
+    assert deploy.main(["--static", "--dry-run", str(tmp_path)]) == 0
+    assert front_matter((tmp_path / "README.md").read_text())["sdk"] == "static"
+    assert not list(tmp_path.rglob("*.py"))
+
+
 def test_upload_creates_the_space_and_replaces_its_files(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, dict[str, Any]]] = []
 
