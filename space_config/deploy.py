@@ -1,7 +1,8 @@
 """Put the demo on Hugging Face Spaces: `python -m space_config.deploy --dry-run [DIR]`, or `--repo OWNER/NAME`.
 
-The upload tree (with `--static`, that of the static edition) is built and validated first, always. With `--dry-run` that is all; otherwise the Space is created if
-need be and the tree uploaded, with the token of `hf auth login` or of the environment (HF_TOKEN).
+The upload tree (with `--static`, that of the static edition) is built and validated first, always. With `--dry-run`
+that is all; otherwise the Space is created if need be and the tree uploaded, with the token of `hf auth login` or of
+the environment (HF_TOKEN).
 """
 
 from __future__ import annotations
