@@ -111,8 +111,9 @@ class VideoService:
             try:
                 gpu_runs.load_for_zero_gpu(entry.id, self._local.get(entry.id, entry.id))
                 self._known[entry.id] = (entry, Availability("cuda"))
-            except ValueError as error:
-                self._known[entry.id] = (entry, Availability("cuda", str(error)))
+            except (ValueError, RuntimeError) as error:  # a model less is better than no page
+                reason = str(error) if isinstance(error, ValueError) else "could not be loaded on this machine"
+                self._known[entry.id] = (entry, Availability("cuda", reason))
 
     def load_in_background(self) -> None:
         threading.Thread(target=self._prepare, daemon=True).start()

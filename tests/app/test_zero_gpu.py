@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,8 @@ def runs(log: Path) -> list[dict[str, int]]:
 
 def test_the_embedded_model_uses_no_quota(space: tuple[Client, Path]) -> None:
     client, log = space
+    config = urllib.request.urlopen(f"{client.src.rstrip('/')}/config", timeout=20).read().decode()
+    assert "no GPU quota" in config  # the page opens with what a click costs
     status, shown = client.submit(handle_file(EXAMPLE), steps=1, api_name="/reconstruct").result(timeout=120)
     assert status.startswith("Done")
     assert len(shown["registers"]) == 7
