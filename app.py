@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from app.runtime import ZERO_GPU  # first: on ZeroGPU this imports `spaces`, which must come before PyTorch
 from app.service import VideoService
 from app.ui import build_demo, launch_options
 
@@ -12,6 +13,8 @@ def main() -> None:
     # Checkpoint folders of your own, offered beside the known models.
     local = os.environ.get("FLEXTOK_MODELS", "")
     service = VideoService([path for path in local.split(os.pathsep) if path])
+    if ZERO_GPU:
+        service.load_zero_gpu_models()
     service.load_in_background()
     demo = build_demo(service)
     demo.queue(max_size=32, default_concurrency_limit=1)

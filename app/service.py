@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from app import gpu_runs
+from app.runtime import ZERO_GPU
 from flextok.availability import Availability, availability, describe_local, local_id
 from flextok.registry import ASSETS, ModelEntry, list_models
 
 if TYPE_CHECKING:  # PyTorch and diffusers take seconds: they load in the background, after the page is up
-    from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
+    from app.gpu_runs import Pipeline
     from flextok.reconstruction import Clip, Reconstruction
-    from flextok.released.pipeline import ReleasedTokenizerPipeline
 
 EXAMPLES = ASSETS / "examples"
 EMBEDDED, EMBEDDED_GRID = "embedded", "embedded-grid"
@@ -84,7 +85,7 @@ class Request:
 
 
 class VideoService:
-    """Holds the embedded register tokenizer and its 3D-grid baseline, and one other model at a time.
+    """Holds the embedded register tokenizer and its 3D-grid baseline; `gpu_runs` one other model at a time.
 
     Args:
         local: checkpoint folders or files offered beside the known models, e.g. tokenizers of one's own.
@@ -92,13 +93,27 @@ class VideoService:
 
     def __init__(self, local: Sequence[str] = ()) -> None:
         self._lock = threading.Lock()
-        self._loaded: dict[str, VideoTokenizerPipeline | ReleasedTokenizerPipeline] = {}
+        self._loaded: dict[str, Pipeline] = {}
         self._local = {local_id(source): source for source in local}
         self._known: dict[str, tuple[ModelEntry, Availability | None]] = {
             entry.id: (entry, None if entry.needs_gpu else Availability("cpu"))
             for entry in list_models()
             if entry.kind == "register"
         }
+
+    def load_zero_gpu_models(self) -> None:
+        """On ZeroGPU, before the page opens: load every large model that can be had; the others say why not."""
+        for name, source in self._local.items():
+            self._known[name] = describe_local(source)
+        for entry, available in self.known():
+            if entry.source == "embedded" or (available is not None and not available.runs):
+                continue
+            try:
+                gpu_runs.load_for_zero_gpu(entry.id, self._local.get(entry.id, entry.id))
+                self._known[entry.id] = (entry, Availability("cuda"))
+            except (ValueError, RuntimeError) as error:  # a model less is better than no page
+                reason = str(error) if isinstance(error, ValueError) else "could not be loaded on this machine"
+                self._known[entry.id] = (entry, Availability("cuda", reason))
 
     def load_in_background(self) -> None:
         threading.Thread(target=self._prepare, daemon=True).start()
@@ -140,21 +155,28 @@ class VideoService:
         return entry
 
     def is_loaded(self, model_id: str) -> bool:
-        return model_id in self._loaded
+        return model_id in self._loaded or model_id in gpu_runs.PIPELINES
 
-    def model(self, model_id: str) -> VideoTokenizerPipeline | ReleasedTokenizerPipeline:
+    def cost(self, model: str, also_k: int | None, steps: int, guidance: float) -> str:
+        """What `reconstruct` would cost with these settings, in one sentence; empty where nothing is rationed."""
+        entry = self.entry(model)
+        tflop = gpu_runs.work_tflop(entry, 17, decoded_budgets(entry, also_k), 1, steps, guidance)
+        return gpu_runs.cost_line(entry, tflop)
+
+    def model(self, model_id: str) -> Pipeline:
         """A loaded model; the first call loads it, calls beside it wait. Large ones replace each other."""
+        store = self._loaded if model_id in (EMBEDDED, EMBEDDED_GRID) else gpu_runs.PIPELINES
         with self._lock:  # also because two threads that import diffusers at once can fail
-            if model_id not in self._loaded:
+            if model_id not in store:
                 from flextok.api import load_tokenizer
 
-                for other in set(self._loaded) - {EMBEDDED, EMBEDDED_GRID}:
-                    del self._loaded[other]
+                if store is gpu_runs.PIPELINES:
+                    store.clear()
                 _, available = self._known.get(model_id, (None, None))
                 device = available.device if available else "cpu"
                 source = self._local.get(model_id, model_id)
-                self._loaded[model_id] = load_tokenizer(source, device=device, dtype=dtype_for(device))
-            return self._loaded[model_id]
+                store[model_id] = load_tokenizer(source, device=device, dtype=dtype_for(device))
+            return store[model_id]
 
     @staticmethod
     def example_paths() -> list[Path]:
@@ -178,7 +200,13 @@ class VideoService:
             yield progress
             steps = request.steps or entry.steps
             guidance = entry.guidance if request.guidance is None else request.guidance
-            for result in sweep(pipe, clip, budgets(entry, request.also_k), steps, guidance, request.seed):
+            if entry.source == "embedded":
+                results = sweep(pipe, clip, budgets(entry, request.also_k), steps, guidance, request.seed)
+            else:
+                wanted = decoded_budgets(entry, request.also_k)
+                order = gpu_runs.make_order(entry, clip, wanted, [request.seed], steps, guidance)
+                results = gpu_runs.run_order(order, clip)
+            for result in results:
                 progress.sweep.append(result)
                 progress.stage = f"decoded k = {result.keep_k}"
                 yield progress
@@ -186,6 +214,8 @@ class VideoService:
                 yield from self._add_grids(progress, steps, request.seed)
             progress.seconds, progress.done = time.perf_counter() - started, True
             yield progress
+        except gr.Error:  # a ValueError too, and a sentence already
+            raise
         except ValueError as error:  # VideoError and CheckpointError included: sentences made for users
             raise gr.Error(str(error), print_exception=False) from error
 
@@ -206,7 +236,13 @@ class VideoService:
             clip = load_clip(str(request.path), pipe.info, request.start_s, fps=request.fps)
             seeds = [int(request.seed) + i for i in range(NUM_SEEDS)]
             guidance = entry.guidance if request.guidance is None else request.guidance
-            return clip, several_seeds(pipe, clip, int(keep_k), seeds, request.steps or entry.steps, guidance)
+            steps = request.steps or entry.steps
+            if entry.source == "embedded":
+                return clip, several_seeds(pipe, clip, int(keep_k), seeds, steps, guidance)
+            order = gpu_runs.make_order(entry, clip, [int(keep_k)], seeds, steps, guidance)
+            return clip, list(gpu_runs.run_order(order, clip))
+        except gr.Error:
+            raise
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
@@ -233,6 +269,14 @@ def budgets(entry: ModelEntry, also_k: int | None = None) -> list[int]:
     powers = {1 << i for i in range(entry.num_registers.bit_length())}
     wanted = {k for k in powers if k <= entry.num_registers} | {entry.num_registers}
     return sorted(wanted | ({int(also_k)} if also_k else set()))
+
+
+def decoded_budgets(entry: ModelEntry, also_k: int | None = None) -> list[int]:
+    """`budgets`, but where a GPU is lent by the second a large model decodes every third one and K."""
+    every = budgets(entry, also_k)
+    if not ZERO_GPU or entry.source == "embedded":
+        return every
+    return [k for i, k in enumerate(every) if i % 3 == 0 or k in (entry.num_registers, also_k)]
 
 
 def dtype_for(device: str):  # type: ignore[no-untyped-def]  # PyTorch's dtype, and PyTorch is not loaded yet

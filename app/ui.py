@@ -6,8 +6,9 @@ from typing import Any
 
 import gradio as gr
 
+from app.deep_link import OPEN_TAB
 from app.service import EXAMPLES, VideoService
-from app.tabs import explore, rate_distortion
+from app.tabs import explore, learn, rate_distortion
 from app.theme import CSS
 
 TITLE = "FlexTok Video"
@@ -21,10 +22,13 @@ def build_demo(service: VideoService) -> gr.Blocks:
             shown = explore.build(service, demo)
         with gr.Tab("Rate-distortion", id="rate-distortion"):
             rate_distortion.build(service, demo, shown)
+        with gr.Tab("Learn", id="learn"):
+            learn.build()
         gr.Markdown(
             "An independent implementation of [VideoFlexTok](https://arxiv.org/abs/2604.12887), running on small "
             "weights that ship with it. Uploads stay on this server for an hour at most and are used for nothing else."
         )
+        demo.load(js=OPEN_TAB)
     return demo
 
 

@@ -2,36 +2,106 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-from flextok.bench.tables import with_tables
+import pytest
+
+from flextok.bench.tables import DOCUMENTS, with_tables
 from flextok.training.train_tokenizer import PRESETS as TOKENIZER_PRESETS
 from flextok.training.train_vae import PRESETS as VAE_PRESETS
 
 
 def test_python_snippets_run(repository: Path, tmp_path: Path) -> None:
-    snippets = re.findall(r"```python\n(.*?)```", (repository / "README.md").read_text(), re.DOTALL)
-    assert snippets
-    for snippet in snippets:
-        code = snippet.replace('"coarse.mp4"', repr(str(tmp_path / "coarse.mp4")))
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
+    """README's and the model cards', one after the other as a reader would run them."""
+    snippets = [code for path in DOCUMENTS for code in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)]
+    assert len(snippets) >= 4
+    code = "\n".join(snippets).replace('"coarse.mp4"', repr(str(tmp_path / "coarse.mp4")))
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "coarse.mp4").stat().st_size > 1000
 
 
-def test_tables_are_the_committed_results(repository: Path) -> None:
+def bash_commands(repository: Path) -> list[str]:
+    """Every command of a bash block of the README, without its comment."""
+    blocks = re.findall(r"```bash\n(.*?)```", (repository / "README.md").read_text(), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.split("  #")[0].strip() for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("command", "changes"),
+    [
+        ("python -m flextok reconstruct", {"clip.mp4": "assets/examples/1-rolls.mp4", "--k 1 4 16 64": "--k 1 4"}),
+        ("python -m flextok info", {}),
+        ("python -m space_config.deploy --dry-run", {" space": " OUT/space"}),
+        ("python -m app.static_export", {" site": " OUT/site"}),
+    ],
+)
+def test_bash_commands_run(repository: Path, tmp_path: Path, command: str, changes: dict[str, str]) -> None:
+    """Those that need neither a network nor hours."""
+    (line,) = [line for line in bash_commands(repository) if line.startswith(command)]
+    line = line.replace("--out reconstruction", "--out OUT/reconstruction")
+    for old, new in changes.items():
+        head, found, tail = line.rpartition(old)
+        assert found, f"{old!r} is not in {line!r}"
+        line = head + new + tail
+    run(line.replace("OUT", str(tmp_path)), repository)
+
+
+def test_training_on_ones_own_videos(repository: Path, tmp_path: Path) -> None:
+    """The three commands at tiny size, on the example clips as somebody's folder."""
     text = (repository / "README.md").read_text()
+    block = re.search(r"<!-- own videos -->\n```bash\n(.*?)```\n<!-- end -->", text, re.DOTALL)
+    assert block
+    script = block[1]
+    for old, new in (
+        ("--num-clips 20000", "--num-clips 8"),
+        ("/path/to/videos", "assets/examples"),
+        ("train_tokenizer register ", f"train_tokenizer register-tiny --run.out {tmp_path}/run "),
+        ("accelerate launch", "accelerate launch --cpu"),
+        ("runs/", f"{tmp_path}/"),
+    ):
+        assert old in script, old
+        script = script.replace(old, new)
+    run(script, repository)
+    assert list((tmp_path / "run/weights").glob("*.safetensors"))
+
+
+def run(script: str, repository: Path) -> None:
+    """As in the README, with this interpreter's programs."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=repository, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.parent.name)
+def test_tables_are_the_committed_results(path: Path) -> None:
+    text = path.read_text()
     assert with_tables(text) == text
+
+
+@pytest.mark.parametrize("path", DOCUMENTS[1:], ids=lambda path: path.parent.name)
+def test_model_cards_say_what_a_reader_must_know(path: Path, repository: Path) -> None:
+    text = path.read_text()
+    for part in ("Data", "ecipe", "## Metrics", "## Limits", "## Licence"):
+        assert part in text
+    assert "license: apache-2.0" in text
+    for named in re.findall(r"`?((?:assets|flextok)/[\w./*-]+\w)", text):
+        assert list(repository.glob(named)), named
 
 
 def test_commands_name_what_exists(repository: Path) -> None:
     text = (repository / "README.md").read_text()
-    for module in set(re.findall(r"-m ((?:flextok|app)[\w.]*)", text)):
+    for module in set(re.findall(r"-m ((?:flextok|app|space_config)[\w.]*)", text)):
         path = repository / module.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
     for stage, presets in (("train_vae", VAE_PRESETS), ("train_tokenizer", TOKENIZER_PRESETS)):

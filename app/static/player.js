@@ -94,7 +94,16 @@ const VIEWS = {
   change: "What the last doubling changed",
 };
 
+const PARTS = ["examples", "panels", "seeds", "transport", "budget", "views", "chart", "note"];
+let mounted = 0; // several players can be on one page
+
+/**
+ * Draw a player into the `.player` node of `element`. Beside a Gradio component's props it takes `parts` (of PARTS; all by
+ * default) and `start` (of the state below). Returns what another script needs to steer it.
+ */
 function mountPlayer(element, props, watch, trigger, server) {
+  const number = (mounted += 1);
+  const parts = props.parts || PARTS;
   const root = document.createElement("div");
   // The component draws its template anew when its value changes; all of ours lives in one node that is put back.
   const attach = () => element.querySelector(".player").replaceChildren(root);
@@ -106,7 +115,7 @@ function mountPlayer(element, props, watch, trigger, server) {
     return node;
   };
   const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const state = { wanted: 8, view: "wipe", wipe: 0.5, speed: 1, loop: true, playing: !still, frame: 0, flipped: false };
+  const state = { wanted: 8, view: "wipe", wipe: 0.5, speed: 1, loop: true, playing: !still, frame: 0, flipped: false, ...props.start };
   let payload = null;
   let clockStart = performance.now();
   const chosen = () => atBudget(payload.registers, state.wanted) || payload.registers[0] || null;
@@ -154,7 +163,7 @@ function mountPlayer(element, props, watch, trigger, server) {
   Object.assign(scrub, { type: "range", min: 0, value: 0, step: 1 });
   scrub.setAttribute("aria-label", "Frame");
   const ticks = make("datalist");
-  ticks.id = "latent-frames";
+  ticks.id = `latent-frames-${number}`;
   scrub.setAttribute("list", ticks.id);
   const where = make("span", "where");
   for (const button of [play, back, next, loop, seedsButton]) button.type = "button";
@@ -170,10 +179,12 @@ function mountPlayer(element, props, watch, trigger, server) {
   const lower = make("div", "lower");
   lower.append(stageBox, stageSide);
   root.append(examples, panels, seedsRow, transport, budgetBar, lower, note);
+  const nodes = { examples, panels, seeds: seedsButton, transport, budget: budgetBar, views, chart, note };
+  for (const part of PARTS) if (!parts.includes(part)) nodes[part].setAttribute("hidden", ""); // SVG has no .hidden
   for (const [name, text] of Object.entries(VIEWS)) {
     const label = make("label");
     const radio = make("input");
-    Object.assign(radio, { type: "radio", name: "player-view", value: name, checked: name === state.view });
+    Object.assign(radio, { type: "radio", name: `player-view-${number}`, value: name, checked: name === state.view });
     radio.addEventListener("change", () => set({ view: name }));
     label.append(radio, make("span", "", text));
     views.append(label);
@@ -324,6 +335,7 @@ function mountPlayer(element, props, watch, trigger, server) {
     drawGridPanels(k);
     drawChart(k);
     draw();
+    if (props.onChange) props.onChange(k);
   }
 
   function play_(playing) {
@@ -535,6 +547,7 @@ function mountPlayer(element, props, watch, trigger, server) {
     else show(props.value);
   });
   show(props.value);
+  return { show, set, chosen };
 }
 
 if (typeof module !== "undefined") {

@@ -9,6 +9,7 @@ import gradio as gr
 
 from app.picker import model_picker, picker_rows, show_models
 from app.player import payload, player, prebaked, prebaked_names, seeds_payload, thumbnail
+from app.runtime import ZERO_GPU
 from app.service import EMBEDDED, EXAMPLES, MAX_FPS, MAX_GUIDANCE, MAX_SEED, MAX_STEPS, Progress, Request, VideoService
 
 INTRO = (
@@ -42,6 +43,7 @@ def build(service: VideoService, demo: gr.Blocks) -> gr.State:
             with gr.Row():
                 run = gr.Button("Tokenize and decode", variant="primary", elem_id="run")
                 stop = gr.Button("Cancel", elem_id="cancel")
+            cost = gr.Markdown(service.cost(EMBEDDED, None, entry.steps, entry.guidance), elem_id="cost")
         with gr.Column(scale=1, min_width=280):
             with gr.Accordion("Clip and decoder settings", open=False):
                 gr.Markdown(RULE)
@@ -103,6 +105,9 @@ def build(service: VideoService, demo: gr.Blocks) -> gr.State:
         )
 
     model.input(pick, model, [steps, guidance, status], **QUIET)
+    if ZERO_GPU:  # what a click costs stands beside the button before it is pressed
+        settled = [model.input, steps.change, guidance.change, also_k.change]
+        gr.on(settled, service.cost, [model, also_k, steps, guidance], cost, **QUIET)
     view.select(choose_example, outputs=[video, status, shown], **QUIET)
     demo.load(
         lambda: show_models(picker_rows(service.look_around())),

@@ -1,6 +1,6 @@
-"""The README's tables from the committed results: `python -m flextok.bench tables` rewrites them in place.
+"""The tables of README and model cards, from the committed results: `python -m flextok.bench tables` rewrites them.
 
-A table stands between `<!-- table NAME -->` and `<!-- end -->`; a test checks that README and results agree.
+A table stands between `<!-- table NAME -->` and `<!-- end -->`; a test checks that documents and results agree.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from flextok.bench.results import RESULTS
+from flextok.registry import MODELS
 
-README = RESULTS.parent.parent / "README.md"
+ROOT = RESULTS.parent.parent
+DOCUMENTS = (ROOT / "README.md", ROOT / "assets/embedded/README.md", ROOT / "assets/embedded-grid/README.md")
+LATENT_FRAMES = 5  # of a clip of 17 frames
 SETS = {
     "toybox_test": "Toybox test",
     "toybox_held_out_combinations": "Toybox, held-out combinations",
@@ -23,11 +26,12 @@ SETS = {
 def main(arguments: list[str] | None = None) -> None:
     if arguments:
         raise SystemExit("python -m flextok.bench tables takes no arguments")
-    README.write_text(with_tables(README.read_text()))
+    for path in DOCUMENTS:
+        path.write_text(with_tables(path.read_text()))
 
 
 def with_tables(text: str) -> str:
-    """README text with every table made anew from the result files."""
+    """A document's text with every table made anew from the result files."""
     for name, make in TABLES.items():
         pattern = re.compile(rf"<!-- table {name} -->\n.*?<!-- end -->", re.DOTALL)
         if (old := pattern.search(text)) is not None:
@@ -52,6 +56,28 @@ def reconstruction_table() -> str:
         for model, name in (("register", "registers"), ("grid_coarser", "3D grid")):
             cells = [f"{part[model][k]['psnr']:.1f}" if k in part[model] else "" for k in _budgets(report)]
             rows.append(f"| {label} ({part['clips']}) | {name} | " + " | ".join(cells) + f" | {vae} |")
+    return "\n".join(rows)
+
+
+def register_card() -> str:
+    """Every metric of the register tokenizer, by clips and budget."""
+    return _card("register")
+
+
+def grid_card() -> str:
+    """Every metric of the grid tokenizer, by clips and cells."""
+    return _card("grid_coarser")
+
+
+def _card(model: str) -> str:
+    report = _read("reconstruction")
+    rows = ["| clips | k | tokens | bytes | PSNR, dB | SSIM |", "|---|---|---|---|---|---|"]
+    bits = MODELS[0].bits_per_token
+    for key, label in SETS.items():
+        for k, row in report.get(key, {}).get(model, {}).items():
+            tokens = LATENT_FRAMES * int(k)
+            scores = " | ".join(f"{row[m]:.{n}f} ± {row[f'{m}_std']:.{n}f}" for m, n in (("psnr", 1), ("ssim", 2)))
+            rows.append(f"| {label} ({report[key]['clips']}) | {k} | {tokens} | {-(-tokens * bits // 8)} | {scores} |")
     return "\n".join(rows)
 
 
@@ -93,6 +119,8 @@ def _budgets(report: dict[str, Any]) -> list[str]:
 
 TABLES: dict[str, Callable[[], str]] = {
     "reconstruction": reconstruction_table,
+    "card-register": register_card,
+    "card-grid": grid_card,
     "solvers": solver_table,
     "released": released_table,
 }

@@ -1,0 +1,67 @@
+"""The static edition: `python -m app.static_export DIR` writes Explore and Learn as plain files for any web host.
+
+The same scripts and styles as in the app, clips that were decoded beforehand, no server. Look at it with
+`python3 -m http.server --directory DIR`; for a free Static Space, `python -m space_config.deploy --static --repo ...`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from app.learn.content import baked
+from app.player import PREBAKED, STATIC, prebaked, prebaked_names, thumbnail
+from app.tabs.learn import SCRIPTS, STYLES, page_content, read
+
+CARD = """---
+title: FlexTok Video
+emoji: 🎞️
+colorFrom: indigo
+colorTo: yellow
+sdk: static
+app_file: index.html
+short_description: Video tokens from coarse to fine, explained
+license: apache-2.0
+---
+
+The static edition of FlexTok Video: clips decoded beforehand, and seven steps to learn how they became tokens.
+"""
+
+
+def main() -> int:
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.stderr.write("usage: python -m app.static_export DIR\n")
+        return 2
+    export(Path(sys.argv[1]))
+    return 0
+
+
+def export(out: Path) -> None:
+    """Write the edition into `out`; files that are there already are replaced."""
+    (out / "clips").mkdir(parents=True, exist_ok=True)
+    for name in prebaked_names():
+        shutil.copyfile(PREBAKED / f"{name}.json", out / "clips" / f"{name}.json")
+    for name in (*SCRIPTS, "edition.js"):
+        shutil.copyfile(STATIC / name, out / name)
+    shutil.copyfile(STATIC / "edition.html", out / "index.html")
+    (out / "style.css").write_text(read(("edition.css", *STYLES)), encoding="utf-8")
+    write_json(out / "content.json", {**page_content(), "examples": examples()})
+    write_json(out / "learn.json", baked())
+    (out / "README.md").write_text(CARD, encoding="utf-8")
+
+
+def examples() -> list[dict[str, str]]:
+    """What the row of examples shows."""
+    clips = {name: prebaked(name) for name in prebaked_names()}
+    return [{"name": name, "title": clip["title"], "thumbnail": thumbnail(clip)} for name, clip in clips.items()]
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
