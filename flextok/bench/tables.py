@@ -1,4 +1,4 @@
-"""The README's tables from the committed results: `python -m flextok.bench tables` rewrites them in place.
+"""The tables of the README and of the scorer's card from the committed results: `python -m flextok.bench tables`.
 
 A table stands between `<!-- table NAME -->` and `<!-- end -->`; a test checks that README and results agree.
 """
@@ -13,6 +13,7 @@ from typing import Any
 from flextok.bench.results import RESULTS
 
 README = RESULTS.parent.parent / "README.md"
+SCORER_CARD = RESULTS.parent / "scorer" / "README.md"
 SETS = {
     "toybox_test": "Toybox test",
     "toybox_held_out_combinations": "Toybox, held-out combinations",
@@ -23,11 +24,12 @@ SETS = {
 def main(arguments: list[str] | None = None) -> None:
     if arguments:
         raise SystemExit("python -m flextok.bench tables takes no arguments")
-    README.write_text(with_tables(README.read_text()))
+    for page in (README, SCORER_CARD):
+        page.write_text(with_tables(page.read_text()))
 
 
 def with_tables(text: str) -> str:
-    """README text with every table made anew from the result files."""
+    """The text of a page with every table made anew from the result files."""
     for name, make in TABLES.items():
         pattern = re.compile(rf"<!-- table {name} -->\n.*?<!-- end -->", re.DOTALL)
         if (old := pattern.search(text)) is not None:
@@ -87,6 +89,30 @@ def released_table() -> str:
     return "\n".join(rows)
 
 
+def scorer_table() -> str:
+    """Accuracy of the Toybox scorer by attribute, text match and consistency, on clips it never saw."""
+    report = _read("scorer")
+    columns = {
+        "test": "test",
+        "test_mirrored": "mirrored",
+        "held_out_combinations": "held-out combinations",
+        "test_blurred_0.5": "half resolution",
+        "test_blurred_0.25": "a quarter",
+        "test_blurred_0.125": "an eighth",
+    }
+    header = [f"{label} ({report[key]['clips']})" for key, label in columns.items()]
+    rows = ["| | classes | most frequent class | " + " | ".join(header) + " |", "|---|---|---|" + "---|" * len(columns)]
+    for name, number in report["classes"].items():
+        cells = [f"{report[key]['accuracy'][name]:.1%}" for key in columns]
+        rows.append(f"| {name} | {number} | {report['most_frequent'][name]:.1%} | " + " | ".join(cells) + " |")
+    matches = [f"{report[key]['text_match']:.1%}" for key in columns]
+    rows.append(f"| text match | 16 | {report['chance']['text_match']:.1%} | " + " | ".join(matches) + " |")
+    for name in report["test"]["temporal_consistency"]:
+        cells = [f"{report[key]['temporal_consistency'][name]:.1%}" for key in columns]
+        rows.append(f"| {name} kept between halves | | | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
 def _budgets(report: dict[str, Any]) -> list[str]:
     return list(report["toybox_test"]["register"])
 
@@ -95,6 +121,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "reconstruction": reconstruction_table,
     "solvers": solver_table,
     "released": released_table,
+    "scorer": scorer_table,
 }
 
 

@@ -79,7 +79,7 @@ class ScorerObjective(nn.Module):
         contrast = 0.5 * (to_text + F.cross_entropy(among.T, target))
         attributes = torch.stack(entropy).sum() / 4
         loss = attributes + self.contrast_weight * contrast
-        return {"loss": loss, "attributes": attributes, "action": entropy[0], "contrast": contrast}
+        return {"loss": loss, "contrast": contrast, **dict(zip(self.scorer.attributes, entropy, strict=True))}
 
 
 class ScorerStage:
