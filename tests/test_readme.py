@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from flextok.bench.tables import with_tables
+from flextok.training.train_scorer import PRESETS as SCORER_PRESETS
 from flextok.training.train_tokenizer import PRESETS as TOKENIZER_PRESETS
 from flextok.training.train_vae import PRESETS as VAE_PRESETS
 
@@ -25,8 +26,9 @@ def test_python_snippets_run(repository: Path, tmp_path: Path) -> None:
 
 
 def test_tables_are_the_committed_results(repository: Path) -> None:
-    text = (repository / "README.md").read_text()
-    assert with_tables(text) == text
+    for page in ("README.md", "assets/scorer/README.md"):
+        text = (repository / page).read_text()
+        assert with_tables(text) == text
 
 
 def test_commands_name_what_exists(repository: Path) -> None:
@@ -34,7 +36,11 @@ def test_commands_name_what_exists(repository: Path) -> None:
     for module in set(re.findall(r"-m ((?:flextok|app)[\w.]*)", text)):
         path = repository / module.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
-    for stage, presets in (("train_vae", VAE_PRESETS), ("train_tokenizer", TOKENIZER_PRESETS)):
+    for stage, presets in (
+        ("train_vae", VAE_PRESETS),
+        ("train_tokenizer", TOKENIZER_PRESETS),
+        ("train_scorer", SCORER_PRESETS),
+    ):
         named = set(re.findall(rf"{stage} ([\w-]+)", text))
         named |= set(re.search(r"for stage in ([\w -]+);", text)[1].split()) if stage == "train_tokenizer" else set()
         assert named
