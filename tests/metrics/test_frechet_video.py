@@ -65,10 +65,11 @@ def test_one_clip_has_no_distance() -> None:
 
 def test_toybox_fvd_grows_with_corruption(scorer: Scorer, test_clips: Tensor) -> None:
     metric = FrechetVideoDistance(scorer, reset_real=False)
-    metric.update(test_clips, real=True)
+    clips = test_clips[:24]
+    metric.update(clips, real=True)
     values = []
-    for scale in (None, 0.5, 0.25, 0.1):
-        corrupted = test_clips if scale is None else torch.stack([blur(clip, scale) for clip in test_clips])
+    for scale in (None, 0.5, 0.1):
+        corrupted = clips if scale is None else torch.stack([blur(clip, scale) for clip in clips])
         metric.update(corrupted, real=False)
         (name, value), *_ = metric.compute().items()
         assert name == "Toybox FVD"
