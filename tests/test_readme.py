@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flextok.bench.tables import DOCUMENTS, with_tables
+from flextok.training.train_scorer import PRESETS as SCORER_PRESETS
 from flextok.training.train_tokenizer import PRESETS as TOKENIZER_PRESETS
 from flextok.training.train_vae import PRESETS as VAE_PRESETS
 
@@ -104,7 +105,11 @@ def test_commands_name_what_exists(repository: Path) -> None:
     for module in set(re.findall(r"-m ((?:flextok|app|space_config)[\w.]*)", text)):
         path = repository / module.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
-    for stage, presets in (("train_vae", VAE_PRESETS), ("train_tokenizer", TOKENIZER_PRESETS)):
+    for stage, presets in (
+        ("train_vae", VAE_PRESETS),
+        ("train_tokenizer", TOKENIZER_PRESETS),
+        ("train_scorer", SCORER_PRESETS),
+    ):
         named = set(re.findall(rf"{stage} ([\w-]+)", text))
         named |= set(re.search(r"for stage in ([\w -]+);", text)[1].split()) if stage == "train_tokenizer" else set()
         assert named

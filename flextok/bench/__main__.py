@@ -13,6 +13,7 @@ BENCHES = {
     "parity": "flextok.bench.parity",
     "reconstruction": "flextok.bench.reconstruction",
     "released": "flextok.bench.released",
+    "scorer": "flextok.bench.scorer",
     "speed": "flextok.bench.speed",
     "tables": "flextok.bench.tables",
 }

@@ -14,7 +14,12 @@ from flextok.bench.results import RESULTS
 from flextok.registry import MODELS
 
 ROOT = RESULTS.parent.parent
-DOCUMENTS = (ROOT / "README.md", ROOT / "assets/embedded/README.md", ROOT / "assets/embedded-grid/README.md")
+DOCUMENTS = (
+    ROOT / "README.md",
+    ROOT / "assets/embedded/README.md",
+    ROOT / "assets/embedded-grid/README.md",
+    ROOT / "assets/scorer/README.md",
+)
 LATENT_FRAMES = 5  # of a clip of 17 frames
 SETS = {
     "toybox_test": "Toybox test",
@@ -113,6 +118,30 @@ def released_table() -> str:
     return "\n".join(rows)
 
 
+def scorer_table() -> str:
+    """Accuracy of the Toybox scorer by attribute, text match and consistency, on clips it never saw."""
+    report = _read("scorer")
+    columns = {
+        "test": "test",
+        "test_mirrored": "mirrored",
+        "held_out_combinations": "held-out combinations",
+        "test_blurred_0.5": "half resolution",
+        "test_blurred_0.25": "a quarter",
+        "test_blurred_0.125": "an eighth",
+    }
+    header = [f"{label} ({report[key]['clips']})" for key, label in columns.items()]
+    rows = ["| | classes | most frequent class | " + " | ".join(header) + " |", "|---|---|---|" + "---|" * len(columns)]
+    for name, number in report["classes"].items():
+        cells = [f"{report[key]['accuracy'][name]:.1%}" for key in columns]
+        rows.append(f"| {name} | {number} | {report['most_frequent'][name]:.1%} | " + " | ".join(cells) + " |")
+    matches = [f"{report[key]['text_match']:.1%}" for key in columns]
+    rows.append(f"| text match | 16 | {report['chance']['text_match']:.1%} | " + " | ".join(matches) + " |")
+    for name in report["test"]["temporal_consistency"]:
+        cells = [f"{report[key]['temporal_consistency'][name]:.1%}" for key in columns]
+        rows.append(f"| {name} kept between halves | | | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
 def _budgets(report: dict[str, Any]) -> list[str]:
     return list(report["toybox_test"]["register"])
 
@@ -123,6 +152,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "card-grid": grid_card,
     "solvers": solver_table,
     "released": released_table,
+    "scorer": scorer_table,
 }
 
 

@@ -13,6 +13,7 @@ from flextok.data.toybox_distractors import distractors
 from flextok.data.toybox_labels import ATTRIBUTES
 from flextok.data.toybox_spec import ACTIONS, ToyboxSpec
 from flextok.metrics.scorer import Scorer
+from flextok.models.scorer import ScorerOutput
 
 WRONG_CAPTIONS = 15
 
@@ -24,13 +25,12 @@ def attribute_accuracy(scorer: Scorer, video: Tensor, labels: np.ndarray) -> dic
         video: (n, 3, 17, 64, 64) in [-1, 1].
         labels: (n, len(ATTRIBUTES)), of `toybox_labels`.
     """
-    return {name: float(hits.mean()) for name, hits in attribute_hits(scorer, video, labels).items()}
+    return {name: float(hits.mean()) for name, hits in attribute_hits(scorer.score(video), labels).items()}
 
 
-def attribute_hits(scorer: Scorer, video: Tensor, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Which clips the scorer reads rightly: bool (n,) of each attribute. Arguments as in `attribute_accuracy`."""
-    logits = scorer.score(video).logits
-    return {name: logits[name].argmax(1).numpy() == labels[:, i] for i, name in enumerate(ATTRIBUTES)}
+def attribute_hits(output: ScorerOutput, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Which clips are read rightly: bool (n,) of each attribute, from `Scorer.score` and labels (n, attributes)."""
+    return {name: output.logits[name].argmax(1).numpy() == labels[:, i] for i, name in enumerate(ATTRIBUTES)}
 
 
 def class_score(scorer: Scorer, video: Tensor, actions: Sequence[str]) -> float:
@@ -52,19 +52,18 @@ def text_match(scorer: Scorer, video: Tensor, specs: Sequence[ToyboxSpec], varia
 
     Each wrong caption has the wording of the right one and is false in one thing it says (`distractors`), so to be
     right a clip must show the asked action, colours, shape, size, floor and sky all at once.
-    """
-    return float(text_match_hits(scorer, video, specs, variant).mean())
-
-
-def text_match_hits(scorer: Scorer, video: Tensor, specs: Sequence[ToyboxSpec], variant: int = 0) -> np.ndarray:
-    """Which clips `text_match` counts: bool (n,).
 
     Raises:
         ValueError: not one spec for each clip.
     """
-    if len(specs) != len(video):
-        raise ValueError(f"{len(video)} clips need as many specs, got {len(specs)}")
-    clips = scorer.score(video).embedding  # (n, d)
+    return float(text_match_hits(scorer, scorer.score(video), specs, variant).mean())
+
+
+def text_match_hits(scorer: Scorer, output: ScorerOutput, specs: Sequence[ToyboxSpec], variant: int = 0) -> np.ndarray:
+    """Which clips `text_match` counts: bool (n,), from `scorer.score`. Raises ValueError as `text_match`."""
+    clips = output.embedding  # (n, d)
+    if len(specs) != len(clips):
+        raise ValueError(f"{len(clips)} clips need as many specs, got {len(specs)}")
     texts = [
         text
         for index, spec in enumerate(specs)

@@ -15,7 +15,7 @@ from flextok.models.word_tokenizer import WordTokenizer
 
 @dataclass(frozen=True)
 class ExportConfig:
-    scorer: Path = Path("runs/scorer/weights")
+    scorer: Path = Path("runs/scorer-fitted/weights")
     out: Path = Path("assets/scorer")
 
 

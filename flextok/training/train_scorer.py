@@ -79,7 +79,7 @@ class ScorerObjective(nn.Module):
         contrast = 0.5 * (to_text + F.cross_entropy(among.T, target))
         attributes = torch.stack(entropy).sum() / 4
         loss = attributes + self.contrast_weight * contrast
-        return {"loss": loss, "attributes": attributes, "action": entropy[0], "contrast": contrast}
+        return {"loss": loss, "contrast": contrast, **dict(zip(self.scorer.attributes, entropy, strict=True))}
 
 
 class ScorerStage:
@@ -105,6 +105,9 @@ class ScorerStage:
         self.seeds = [bank_seeds(bank.about) for bank in self.banks]
         self.labels = [labels_of_seeds(seeds) for seeds in self.seeds]
         self.starts = np.cumsum([0, *(len(bank) for bank in self.banks)])
+        if config.run.init_from is None:
+            some = np.linspace(0, len(self.banks[0]) - 1, min(96, len(self.banks[0]))).astype(int)
+            self.scorer.video.measure_whitening(to_float(np.stack([self.banks[0][int(i)] for i in some])))
         clips = ToyboxDataset(VALIDATION_SEEDS)
         self.validation = to_float(np.stack([clips[i] for i in range(config.num_validation)]))
 
