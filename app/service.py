@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import threading
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +16,12 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from flextok.availability import Availability, availability, describe_local, local_id
+from flextok.clip_tokens import ClipTokens, TokenError, rows_of
 from flextok.registry import ASSETS, ModelEntry, list_models
 
 if TYPE_CHECKING:  # PyTorch and diffusers take seconds: they load in the background, after the page is up
+    import numpy as np
+
     from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
     from flextok.reconstruction import Clip, Reconstruction
     from flextok.released.pipeline import ReleasedTokenizerPipeline
@@ -26,7 +32,25 @@ MAX_STEPS = 50
 MAX_GUIDANCE = 30.0
 MAX_SEED = 2**31 - 1
 MAX_FPS = 60.0
+MAX_LATENT_FRAMES = 21
+"""81 frames: five chunks."""
 NUM_SEEDS = 4
+CACHED_VIDEOS = 32
+"""Decoded clips kept, so that the unedited one beside an edit, a download or a link opened twice costs nothing."""
+
+
+def refusal(sentence: str) -> gr.Error:
+    """An error for the page, which shows it as HTML: names and values in it come from visitors."""
+    return gr.Error(html.escape(sentence, quote=False), print_exception=False)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """A ValueError of the library (VideoError, TokenError, CheckpointError) is a sentence for the user."""
+    try:
+        yield
+    except ValueError as error:
+        raise refusal(str(error)) from error
 
 
 @dataclass
@@ -78,9 +102,9 @@ class Request:
             if value is None and name not in ("Start", "Seed"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:  # NaN too
-                raise gr.Error(f"{name} must be between {low} and {high}, not {value}.", print_exception=False)
+                raise refusal(f"{name} must be between {low} and {high}, not {value!s:.40}.")
             if whole and int(value) != value:
-                raise gr.Error(f"{name} must be a whole number, not {value}.", print_exception=False)
+                raise refusal(f"{name} must be a whole number, not {value}.")
 
 
 class VideoService:
@@ -93,6 +117,7 @@ class VideoService:
     def __init__(self, local: Sequence[str] = ()) -> None:
         self._lock = threading.Lock()
         self._loaded: dict[str, VideoTokenizerPipeline | ReleasedTokenizerPipeline] = {}
+        self._videos: OrderedDict[ClipTokens, np.ndarray] = OrderedDict()
         self._local = {local_id(source): source for source in local}
         self._known: dict[str, tuple[ModelEntry, Availability | None]] = {
             entry.id: (entry, None if entry.needs_gpu else Availability("cpu"))
@@ -131,12 +156,10 @@ class VideoService:
         """
         entry, available = self._known.get(str(model_id), (None, None))
         if entry is None:
-            raise gr.Error(
-                f"There is no model {model_id!r}; choose one of: {', '.join(self._known)}.", print_exception=False
-            )
+            raise refusal(f"There is no model {str(model_id)[:100]!r}; choose one of: {', '.join(self._known)}.")
         if available is None or not available.runs:
             reason = "still being looked at" if available is None else available.reason
-            raise gr.Error(f"{entry.id} cannot run here: {reason}.", print_exception=False)
+            raise refusal(f"{entry.id} cannot run here: {reason}.")
         return entry
 
     def is_loaded(self, model_id: str) -> bool:
@@ -169,7 +192,7 @@ class VideoService:
         entry = self.entry(request.model)
         request.check(entry)
         started = time.perf_counter()
-        try:
+        with told():
             pipe = self.model(entry.id)
             from flextok.reconstruction import load_clip, sweep
 
@@ -186,8 +209,6 @@ class VideoService:
                 yield from self._add_grids(progress, steps, request.seed)
             progress.seconds, progress.done = time.perf_counter() - started, True
             yield progress
-        except ValueError as error:  # VideoError and CheckpointError included: sentences made for users
-            raise gr.Error(str(error), print_exception=False) from error
 
     def seeds(self, request: Request, keep_k: int | None) -> tuple[Clip, list[Reconstruction]]:
         """One budget of a clip, decoded with `NUM_SEEDS` seeds from the request's on.
@@ -199,7 +220,7 @@ class VideoService:
         if keep_k is None:  # comes from the page, whatever its type says
             raise gr.Error("Choose a budget first.", print_exception=False)
         replace(request, also_k=keep_k).check(entry)
-        try:
+        with told():
             pipe = self.model(entry.id)
             from flextok.reconstruction import load_clip, several_seeds
 
@@ -207,8 +228,74 @@ class VideoService:
             seeds = [int(request.seed) + i for i in range(NUM_SEEDS)]
             guidance = entry.guidance if request.guidance is None else request.guidance
             return clip, several_seeds(pipe, clip, int(keep_k), seeds, request.steps or entry.steps, guidance)
-        except ValueError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+
+    # --- tokens ---------------------------------------------------------------------------------------------
+
+    def tokenize(self, request: Request) -> tuple[ClipTokens, np.ndarray]:
+        """All tokens of a clip, with the settings to decode them, and its frames, uint8 (T, H, W, 3).
+
+        Raises:
+            gr.Error: with one sentence for whatever is wrong with the request.
+        """
+        entry = self.entry(request.model)
+        request.check(entry)
+        with told():
+            pipe = self.model(entry.id)
+            from flextok.data.pixels import to_uint8
+            from flextok.reconstruction import load_clip
+
+            clip = load_clip(str(request.path), pipe.info, request.start_s, fps=request.fps)
+            tokens = ClipTokens(
+                ids=rows_of(pipe.tokenize(clip.video)[0].cpu().numpy()),
+                num_ids=pipe.info.num_ids,
+                model=entry.id,
+                fingerprint=pipe.fingerprint,
+                num_frames=clip.num_real,
+                fps=float(clip.fps),
+                steps=int(request.steps or entry.steps),
+                guidance=float(entry.guidance if request.guidance is None else request.guidance),
+                seed=int(request.seed),
+            )
+            return tokens, to_uint8(clip.video[0, :, : clip.num_real])
+
+    def levels(self, model_id: str) -> tuple[int, ...]:
+        """Levels of each dimension of a model's codes."""
+        return self.model(self.entry(model_id).id).quantizer.levels
+
+    def decode(self, tokens: ClipTokens, keep_k: int | None = None) -> np.ndarray:
+        """The video of the first keep_k tokens of each latent frame, uint8 (T, H, W, 3).
+
+        Raises:
+            gr.Error: the tokens belong to other weights or do not fit the model; says what is the matter.
+        """
+        entry = self.entry(tokens.model)
+        with told():
+            wanted = tokens if keep_k is None else tokens.prefix(keep_k)
+            if wanted in self._videos:
+                self._videos.move_to_end(wanted)
+                return self._videos[wanted]
+            pipe = self.model(entry.id)
+            check_weights(tokens, pipe.fingerprint, pipe.info.num_ids, entry)
+            video = self._decoded(wanted)
+        self._videos[wanted] = video
+        while len(self._videos) > CACHED_VIDEOS:
+            self._videos.popitem(last=False)
+        return video
+
+    def _decoded(self, tokens: ClipTokens) -> np.ndarray:
+        import torch
+
+        from flextok.data.pixels import to_uint8
+
+        ids = torch.from_numpy(tokens.array())[None]
+        frames = self.model(tokens.model).detokenize(
+            ids,
+            keep_k=tokens.keep_k,
+            num_inference_steps=tokens.steps,
+            guidance_scale=tokens.guidance,
+            generator=torch.Generator().manual_seed(tokens.seed),
+        )
+        return to_uint8(frames.frames[0, :, : tokens.num_frames])
 
     def _add_grids(self, progress: Progress, steps: int, seed: int) -> Iterator[Progress]:
         from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
@@ -226,6 +313,25 @@ class VideoService:
                 progress.shorter_grid.append((decoded.keep_k, shorter))
         progress.stage = "decoded the shorter grids"
         yield progress
+
+
+def check_weights(tokens: ClipTokens, fingerprint: str, num_ids: int, entry: ModelEntry) -> None:
+    """Raise TokenError where tokens were not made by the weights that are to decode them."""
+    if tokens.fingerprint != fingerprint:
+        raise TokenError(
+            f"These tokens were made by other weights of {entry.id!r} (fingerprint {tokens.fingerprint}; here it is "
+            f"{fingerprint}), which would decode to another video: open them with the version that wrote them."
+        )
+    if tokens.num_ids != num_ids or tokens.keep_k > entry.num_registers:
+        raise TokenError(
+            f"{entry.id} has {entry.num_registers} tokens per latent frame of {num_ids} values each, these tokens "
+            f"have {tokens.keep_k} of {tokens.num_ids}."
+        )
+    if tokens.steps > MAX_STEPS or tokens.guidance > MAX_GUIDANCE or tokens.latent_frames > MAX_LATENT_FRAMES:
+        raise TokenError(
+            f"This app decodes at most {MAX_LATENT_FRAMES} latent frames with {MAX_STEPS} steps and guidance "
+            f"{MAX_GUIDANCE:g}; these tokens ask for {tokens.latent_frames}, {tokens.steps} and {tokens.guidance:g}."
+        )
 
 
 def budgets(entry: ModelEntry, also_k: int | None = None) -> list[int]:

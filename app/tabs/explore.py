@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -23,12 +24,34 @@ LANE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "cpu", "show_p
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 
 
-def build(service: VideoService, demo: gr.Blocks) -> gr.State:
-    """Lay out and wire the tab. It opens with shipped results, so it needs no model for them.
+@dataclass(frozen=True)
+class Explore:
+    """What other tabs need of this one."""
 
-    Returns:
-        PSNR by budget of the clip that is shown.
-    """
+    shown: gr.State
+    """PSNR by budget of the clip that is shown."""
+    video: gr.Video
+    status: gr.Markdown
+    settings: tuple[gr.components.Component, ...]
+    """Inputs for `request_of`: the clip, where it is read, and how it is decoded."""
+
+
+def request_of(
+    video: str | None,
+    start_s: float = 0.0,
+    fps: float = 0.0,
+    steps: int | None = None,
+    guidance: float | None = None,
+    seed: int = 0,
+    model: str = EMBEDDED,
+) -> Request:
+    """The request of `Explore.settings`; the clip is the first example if none was chosen."""
+    path = video or str(VideoService.example_paths()[0])
+    return Request(path, None, start_s, fps or None, steps, guidance, seed, model)
+
+
+def build(service: VideoService, demo: gr.Blocks) -> Explore:
+    """Lay out and wire the tab. It opens with shipped results, so it needs no model for them."""
     gr.Markdown(INTRO)
     entry = service.entry(EMBEDDED)
     clips = {name: prebaked(name) for name in prebaked_names()}
@@ -95,8 +118,7 @@ def build(service: VideoService, demo: gr.Blocks) -> gr.State:
         model: str,
     ) -> tuple[str, dict[str, Any]]:
         """Decode the budget on the slider with several seeds; the clip is the first example if none was chosen."""
-        path = video or str(EXAMPLES / f"{next(iter(clips))}.mp4")
-        request = Request(path, None, start_s, fps or None, steps, guidance, seed, model)
+        request = request_of(video, start_s, fps, steps, guidance, seed, model)
         clip, results = service.seeds(request, event._data.get("k"))
         return f"Shown: k = {results[0].keep_k} from {len(results)} seeds, in a row of their own.", seeds_payload(
             clip, results
@@ -118,7 +140,7 @@ def build(service: VideoService, demo: gr.Blocks) -> gr.State:
     settings = [video, start_s, fps, steps, guidance, seed, model]
     view.submit(other_seeds, settings, [status, view], api_visibility="private", show_progress_on=status, **LANE)
     stop.click(lambda: "Cancelled; what was ready stays.", outputs=status, cancels=[running, uploaded], **QUIET)
-    return shown
+    return Explore(shown, video, status, tuple(settings))
 
 
 def qualities(clip: dict[str, Any]) -> dict[int, float]:
