@@ -116,7 +116,7 @@ def pair_payload(
         return {"title": title, "lines": list(lines), "sprite": sprite(frames), "frames": len(frames)}
 
     first, second = shown(reference), shown(other)
-    names = reference[0].lower(), other[0].lower()
+    names = reference[0], other[0]
     return {
         "id": uuid.uuid4().hex[:12],
         "fps": tokens.fps,

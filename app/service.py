@@ -282,10 +282,32 @@ class VideoService:
             self._videos.popitem(last=False)
         return video
 
-    def _decoded(self, tokens: ClipTokens) -> np.ndarray:
+    def picture(self, path: str | None, model_id: str) -> np.ndarray:
+        """A picture, or the first frame of a video, at a model's size: uint8 (H, W, 3)."""
+        if not path:
+            raise gr.Error("Choose a picture first.", print_exception=False)
+        entry = self.entry(model_id)
+        with told():
+            from flextok.data.video_io import read_video
+
+            return read_video(path, num_frames=1, fps=8, size=self.model(entry.id).info.height).frames[0]
+
+    def decode_from(self, tokens: ClipTokens, keep_k: int, first_frame: np.ndarray) -> np.ndarray:
+        """Decode a prefix of tokens into a video that begins with a given frame, uint8 (H, W, 3); uint8 (T, H, W, 3).
+
+        Raises:
+            gr.Error: as `decode`.
+        """
+        entry = self.entry(tokens.model)
+        with told():
+            pipe = self.model(entry.id)
+            check_weights(tokens, pipe.fingerprint, pipe.info.num_ids, entry)
+            return self._decoded(tokens.prefix(keep_k), first_frame)
+
+    def _decoded(self, tokens: ClipTokens, first_frame: np.ndarray | None = None) -> np.ndarray:
         import torch
 
-        from flextok.data.pixels import to_uint8
+        from flextok.data.pixels import to_float, to_uint8
 
         ids = torch.from_numpy(tokens.array())[None]
         frames = self.model(tokens.model).detokenize(
@@ -293,6 +315,7 @@ class VideoService:
             keep_k=tokens.keep_k,
             num_inference_steps=tokens.steps,
             guidance_scale=tokens.guidance,
+            conditioning_frames=None if first_frame is None else to_float(first_frame[None]),
             generator=torch.Generator().manual_seed(tokens.seed),
         )
         return to_uint8(frames.frames[0, :, : tokens.num_frames])

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from app.service import EXAMPLES, VideoService
-from app.tabs import explore, rate_distortion, tokens
+from app.tabs import explore, rate_distortion, swap, tokens
 from app.theme import CSS
 
 TITLE = "FlexTok Video"
@@ -22,6 +22,8 @@ def build_demo(service: VideoService) -> gr.Blocks:
                 clip = explore.build(service, demo)
             with gr.Tab("Tokens", id="tokens") as tab:
                 tokens.build(service, demo, clip, tabs, tab)
+            with gr.Tab("Swap and edit", id="swap") as tab:
+                swap.build(service, clip, tab)
             with gr.Tab("Rate-distortion", id="rate-distortion"):
                 rate_distortion.build(service, demo, clip.shown)
         gr.Markdown(

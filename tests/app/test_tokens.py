@@ -9,7 +9,8 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from app.player import likeness, pair_payload
+from app.player import likeness, pair_payload, psnr_db
+from app.recolour import turn_hue
 from app.service import Request, VideoService
 from app.token_strip import edits_from_page, strip_value
 from flextok.clip_tokens import ClipTokens
@@ -86,3 +87,26 @@ def test_the_strip_shows_what_was_asked_for(tokens: ClipTokens) -> None:
 def test_edits_from_strangers_are_checked(data: object) -> None:
     with pytest.raises(gr.Error):
         edits_from_page(data)
+
+
+def test_another_first_frame_leads_the_clip(service: VideoService, tokens: ClipTokens) -> None:
+    own = service.picture(EXAMPLE, tokens.model)
+    other = service.picture(str(VideoService.example_paths()[3]), tokens.model)
+    assert own.shape == (64, 64, 3)
+    video = service.decode_from(tokens, 1, other)
+    assert psnr_db(video[:1], other[None]) > psnr_db(video[:1], own[None]) + 3
+    assert psnr_db(video[-1:], service.decode(tokens, 1)[-1:]) < 40
+    for path in (None, "", __file__):
+        with pytest.raises(gr.Error):
+            service.picture(path, tokens.model)
+
+
+def test_hues_turn_and_grey_stays() -> None:
+    frame = np.zeros((2, 2, 3), np.uint8)
+    frame[0] = (200, 10, 10)
+    frame[1] = 90
+    turned = turn_hue(frame, 120)
+    assert turned[0, 0].argmax() == 1
+    assert (turned[1] == 90).all()
+    assert (turn_hue(frame, 0) == frame).all()
+    assert (turn_hue(frame, 360) == frame).all()
