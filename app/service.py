@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from app.clip_plan import describe_file, describe_plan
 from flextok.availability import Availability, availability, describe_local, local_id
 from flextok.clip_tokens import ClipTokens, TokenError, rows_of
 from flextok.registry import ASSETS, ModelEntry, list_models
@@ -22,6 +23,7 @@ from flextok.registry import ASSETS, ModelEntry, list_models
 if TYPE_CHECKING:  # PyTorch and diffusers take seconds: they load in the background, after the page is up
     import numpy as np
 
+    from flextok.data.video_io import VideoInfo
     from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
     from flextok.reconstruction import Clip, Reconstruction
     from flextok.released.pipeline import ReleasedTokenizerPipeline
@@ -32,6 +34,15 @@ MAX_STEPS = 50
 MAX_GUIDANCE = 30.0
 MAX_SEED = 2**31 - 1
 MAX_FPS = 60.0
+MAX_CHUNKS = 3
+"""Chunks of 17 frames that share one: 49 frames."""
+MAX_LENGTH_S = 25.0
+CHUNK_FRAMES, MODEL_FPS = 17, 8.0
+"""Of every model here; what a clip is read at is said before a model is loaded."""
+MAX_UPLOAD_MB = 50
+MAX_PIXELS = 4096 * 2304
+MAX_UPLOAD_S = 600.0
+MAX_DECODE_S = 20.0
 MAX_LATENT_FRAMES = 21
 """81 frames: five chunks."""
 NUM_SEEDS = 4
@@ -79,8 +90,12 @@ class Request:
     also_k: int | None = None
     """A budget beside the powers of two."""
     start_s: float = 0.0
+    length_s: float | None = None
+    """Seconds that are read; None is one chunk, 17 frames."""
     fps: float | None = None
     """Frames read per second; None is the model's own rate."""
+    crop: str = ""
+    """"left,top,width,height" in fractions of the picture; empty takes all of it."""
     steps: int | None = None
     guidance: float | None = None
     seed: int = 0
@@ -93,6 +108,7 @@ class Request:
         rules = (
             ("Tokens per latent frame", self.also_k, 1, entry.num_registers, True),
             ("Start", self.start_s, 0, 86_400, False),
+            ("Length", self.length_s, 0.01, MAX_LENGTH_S, False),
             ("Frames per second", self.fps, 0.5, MAX_FPS, False),
             ("Steps", self.steps, 1, MAX_STEPS, True),
             ("Guidance", self.guidance, 0, MAX_GUIDANCE, False),
@@ -105,6 +121,7 @@ class Request:
                 raise refusal(f"{name} must be between {low} and {high}, not {value!s:.40}.")
             if whole and int(value) != value:
                 raise refusal(f"{name} must be a whole number, not {value}.")
+        parse_crop(self.crop)
 
 
 class VideoService:
@@ -194,9 +211,9 @@ class VideoService:
         started = time.perf_counter()
         with told():
             pipe = self.model(entry.id)
-            from flextok.reconstruction import load_clip, sweep
+            from flextok.reconstruction import sweep
 
-            clip = load_clip(str(request.path), pipe.info, request.start_s, fps=request.fps)
+            clip = read_clip(request, pipe)
             progress = Progress(clip, "clip read")
             yield progress
             steps = request.steps or entry.steps
@@ -222,9 +239,9 @@ class VideoService:
         replace(request, also_k=keep_k).check(entry)
         with told():
             pipe = self.model(entry.id)
-            from flextok.reconstruction import load_clip, several_seeds
+            from flextok.reconstruction import several_seeds
 
-            clip = load_clip(str(request.path), pipe.info, request.start_s, fps=request.fps)
+            clip = read_clip(request, pipe)
             seeds = [int(request.seed) + i for i in range(NUM_SEEDS)]
             guidance = entry.guidance if request.guidance is None else request.guidance
             return clip, several_seeds(pipe, clip, int(keep_k), seeds, request.steps or entry.steps, guidance)
@@ -242,9 +259,8 @@ class VideoService:
         with told():
             pipe = self.model(entry.id)
             from flextok.data.pixels import to_uint8
-            from flextok.reconstruction import load_clip
 
-            clip = load_clip(str(request.path), pipe.info, request.start_s, fps=request.fps)
+            clip = read_clip(request, pipe)
             tokens = ClipTokens(
                 ids=rows_of(pipe.tokenize(clip.video)[0].cpu().numpy()),
                 num_ids=pipe.info.num_ids,
@@ -257,6 +273,29 @@ class VideoService:
                 seed=int(request.seed),
             )
             return tokens, to_uint8(clip.video[0, :, : clip.num_real])
+
+    def preview(self, request: Request) -> tuple[str, str, np.ndarray]:
+        """About a file, what will be read of it, and its picture at the start: uint8 (H, W, 3), 360 pixels at most.
+
+        Needs no model. Raises gr.Error for a file or a trim that will not do.
+        """
+        entry = self.entry(request.model)
+        request.check(entry)
+        with told():
+            from flextok.data.video_io import read_video
+
+            info = probe(str(request.path))
+            fps = float(request.fps or MODEL_FPS)
+            asked = asked_frames(request.length_s, fps, CHUNK_FRAMES)
+            plan = describe_plan(asked, fps, request.start_s, CHUNK_FRAMES, info.duration_s or None)
+            scale = min(360 / max(info.width, info.height), 1.0)
+            size = max(round(info.height * scale), 1), max(round(info.width * scale), 1)
+            start = min(request.start_s, max(info.duration_s - 0.1, 0.0))
+            frame = read_video(
+                str(request.path), start_s=start, num_frames=1, fps=fps, size=size,
+                max_pixels=MAX_PIXELS, max_decode_s=MAX_DECODE_S,
+            ).frames[0]  # fmt: skip
+            return describe_file(info), plan, frame
 
     def levels(self, model_id: str) -> tuple[int, ...]:
         """Levels of each dimension of a model's codes."""
@@ -290,7 +329,10 @@ class VideoService:
         with told():
             from flextok.data.video_io import read_video
 
-            return read_video(path, num_frames=1, fps=8, size=self.model(entry.id).info.height).frames[0]
+            probe(path)
+            size = self.model(entry.id).info.height
+            read = read_video(path, num_frames=1, fps=8, size=size, max_pixels=MAX_PIXELS, max_decode_s=MAX_DECODE_S)
+            return read.frames[0].copy()
 
     def decode_from(self, tokens: ClipTokens, keep_k: int, first_frame: np.ndarray) -> np.ndarray:
         """Decode a prefix of tokens into a video that begins with a given frame, uint8 (H, W, 3); uint8 (T, H, W, 3).
@@ -355,6 +397,71 @@ def check_weights(tokens: ClipTokens, fingerprint: str, num_ids: int, entry: Mod
             f"This app decodes at most {MAX_LATENT_FRAMES} latent frames with {MAX_STEPS} steps and guidance "
             f"{MAX_GUIDANCE:g}; these tokens ask for {tokens.latent_frames}, {tokens.steps} and {tokens.guidance:g}."
         )
+
+
+def read_clip(request: Request, pipe: VideoTokenizerPipeline | ReleasedTokenizerPipeline) -> Clip:
+    """The part of a file that a request asks for, as the model takes it; ValueError says what is wrong."""
+    from flextok.reconstruction import load_clip
+
+    fps = float(request.fps or pipe.info.fps)
+    chunk = pipe.info.chunk_frames
+    num_frames = asked_frames(request.length_s, fps, chunk)
+    num_chunks = 1 + max(-(-(num_frames - chunk) // (chunk - 1)), 0)
+    if num_chunks > MAX_CHUNKS:
+        most = chunk + (chunk - 1) * (MAX_CHUNKS - 1)
+        raise ValueError(
+            f"{num_frames} frames are more than {most}: ask for at most {most / fps:.1f} s at {fps:g} frames a second."
+        )
+    probe(str(request.path))
+    return load_clip(
+        str(request.path),
+        pipe.info,
+        request.start_s,
+        num_chunks,
+        fps,
+        parse_crop(request.crop),
+        num_frames,
+        MAX_PIXELS,
+        MAX_DECODE_S,
+    )
+
+
+def asked_frames(length_s: float | None, fps: float, chunk_frames: int) -> int:
+    """Frames of a request: one chunk unless a length was given."""
+    return max(round(length_s * fps), 1) if length_s else chunk_frames
+
+
+def probe(path: str) -> VideoInfo:
+    """What a file holds, found from its content; ValueError where it is over a limit of this app."""
+    from flextok.data.video_io import VideoError, probe_video
+
+    size = Path(path).stat().st_size if Path(path).is_file() else 0
+    if size > MAX_UPLOAD_MB << 20:
+        raise VideoError(f"The file has {size / 2**20:.0f} MB, more than {MAX_UPLOAD_MB}: cut or shrink it first.")
+    info = probe_video(path, max_pixels=MAX_PIXELS)
+    if info.duration_s > MAX_UPLOAD_S:
+        raise VideoError(
+            f"The video lasts {info.duration_s / 60:.0f} minutes, more than {MAX_UPLOAD_S / 60:.0f}: cut it first."
+        )
+    return info
+
+
+def parse_crop(text: str | None) -> tuple[float, float, float, float] | None:
+    """ "left,top,width,height" in fractions; None for an empty text.
+
+    Raises:
+        gr.Error: it is not that.
+    """
+    if not text:
+        return None
+    try:
+        left, top, width, height = (float(part) for part in str(text)[:100].split(","))
+    except ValueError:
+        raise refusal(f"The crop must be left,top,width,height in fractions, not {text!s:.60}.") from None
+    inside = 0 <= left < 1 and 0 <= top < 1 and 0 < width <= 1.0001 - left and 0 < height <= 1.0001 - top
+    if not inside:
+        raise refusal(f"The crop must lie inside the picture, 0 to 1, not {text!s:.60}.")
+    return left, top, width, height
 
 
 def budgets(entry: ModelEntry, also_k: int | None = None) -> list[int]:

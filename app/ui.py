@@ -6,26 +6,31 @@ from typing import Any
 
 import gradio as gr
 
-from app.service import EXAMPLES, VideoService
-from app.tabs import explore, rate_distortion, swap, tokens
+from app import endpoints
+from app.service import EXAMPLES, MAX_UPLOAD_MB, VideoService
+from app.share import Shared, head
+from app.tabs import explore, rate_distortion, reuse, swap, tokens
 from app.theme import CSS
 
 TITLE = "FlexTok Video"
-MAX_UPLOAD = "50mb"
 
 
 def build_demo(service: VideoService) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         gr.Markdown(f"# {TITLE}\nVideo as tokens that go from coarse to fine: stop anywhere, get the whole clip.")
+        shared, names = Shared(), dict[str, gr.Tab]()
         with gr.Tabs(elem_id="tabs") as tabs:
-            with gr.Tab("Explore", id="explore"):
-                clip = explore.build(service, demo)
-            with gr.Tab("Tokens", id="tokens") as tab:
-                tokens.build(service, demo, clip, tabs, tab)
-            with gr.Tab("Swap and edit", id="swap") as tab:
-                swap.build(service, clip, tab)
-            with gr.Tab("Rate-distortion", id="rate-distortion"):
-                rate_distortion.build(service, demo, clip.shown)
+            with gr.Tab("Explore", id="explore") as names["explore"]:
+                clip = explore.build(service, demo, shared)
+                reuse.build(service, clip)
+            with gr.Tab("Tokens", id="tokens") as names["tokens"]:
+                tokens.build(service, demo, clip, tabs, names["tokens"])
+            with gr.Tab("Swap and edit", id="swap") as names["swap"]:
+                swap.build(service, clip, names["swap"], shared)
+            with gr.Tab("Rate-distortion", id="rate-distortion") as names["rate-distortion"]:
+                rate_distortion.build(service, demo, clip.shown, shared)
+        endpoints.build(service, clip)
+        shared.wire(demo, tabs, names, clip)
         gr.Markdown(
             "An independent implementation of [VideoFlexTok](https://arxiv.org/abs/2604.12887), running on small "
             "weights that ship with it. Uploads stay on this server for an hour at most and are used for nothing else."
@@ -39,7 +44,8 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": gr.themes.Soft(),
         "css": CSS,
-        "max_file_size": MAX_UPLOAD,
+        "head": head(),
+        "max_file_size": f"{MAX_UPLOAD_MB}mb",
         "enable_monitoring": False,
         "footer_links": ["api"],
         "show_error": True,

@@ -112,6 +112,12 @@ function mountPlayer(element, props, watch, trigger, server) {
   const uid = (window.flextokPlayers = (window.flextokPlayers || 0) + 1); // radio groups and ids are the page's
   const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   const state = { wanted: 8, view: "wipe", wipe: 0.5, speed: 1, loop: true, playing: !still, frame: 0, flipped: false };
+  // The first screen's player keeps k, view and example in the page's address (app/static/share.js).
+  const url = props.share ? window.flextokUrl : null;
+  if (url) {
+    state.wanted = Number(url.get("k")) || state.wanted;
+    if (VIEWS[url.get("view")]) state.view = url.get("view");
+  }
   let payload = null;
   let clockStart = performance.now();
   const chosen = () => atBudget(payload.registers, state.wanted) || payload.registers[0] || null;
@@ -194,6 +200,7 @@ function mountPlayer(element, props, watch, trigger, server) {
     button.append(picture);
     button.addEventListener("click", async () => {
       show(await server.example(example.name));
+      if (url) url.set("example", example.name, "");
       trigger("select", { name: example.name });
     });
     examples.append(button);
@@ -329,6 +336,10 @@ function mountPlayer(element, props, watch, trigger, server) {
     stage.setAttribute("aria-label", payload.compare ? viewText : `${viewText}; ${budget.textContent}${quality}`);
     root.dataset.k = k;
     root.dataset.view = state.view;
+    if (url && ("wanted" in changes || "view" in changes)) {
+      url.set("k", state.wanted, 8);
+      url.set("view", state.view, "wipe");
+    }
     drawGridPanels(k);
     drawChart(k);
     draw();

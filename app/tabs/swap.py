@@ -10,7 +10,8 @@ import numpy as np
 from app.player import likeness, pair_payload, player, prebaked, prebaked_names
 from app.recolour import turn_hue
 from app.service import EMBEDDED, EXAMPLES, VideoService, refusal, told
-from app.tabs.explore import LANE, Explore, request_of
+from app.share import Shared, choice, number
+from app.tabs.explore import LANE, SETTINGS, Explore, request_of
 from flextok.clip_tokens import ClipTokens
 from flextok.token_edit import swap_prefix
 
@@ -31,7 +32,7 @@ LOOKS = [
 ]
 
 
-def build(service: VideoService, clip: Explore, tab: gr.Tab) -> None:
+def build(service: VideoService, clip: Explore, tab: gr.Tab, shared: Shared) -> None:
     """Lay out and wire the tab. Clip A is the one in Explore."""
     entry = service.entry(EMBEDDED)
     examples = [(prebaked(name)["title"], name) for name in prebaked_names()]
@@ -77,7 +78,8 @@ def build(service: VideoService, clip: Explore, tab: gr.Tab) -> None:
 
     def both(name: str, path: str | None, settings: tuple[Any, ...]) -> tuple[ClipTokens, ClipTokens]:
         a, _ = service.tokenize(request_of(*settings))
-        b, _ = service.tokenize(request_of(path_of_b(name, path), 0.0, *settings[2:]))
+        of_b = dict(zip(SETTINGS, settings, strict=True)) | {"video": path_of_b(name, path), "start_s": 0.0, "crop": ""}
+        b, _ = service.tokenize(request_of(**of_b))
         return a, b
 
     def swap(name: str, path: str | None, k: int, m: int, *settings: Any) -> tuple[str, dict[str, Any]]:
@@ -142,6 +144,15 @@ def build(service: VideoService, clip: Explore, tab: gr.Tab) -> None:
     )  # fmt: skip
     everything = [begun, *b, swap_k, first, look, degrees, picture, edit_k, *settings]
     tab.select(open_tab, everything, [begun, *swap_outputs, *edit_outputs], **swap_options)
+    for name, component, parse in (
+        ("b", other, choice(*prebaked_names())),
+        ("swap-k", swap_k, number(1, 100_000, whole=True)),
+        ("m", first, number(0, 100_000, whole=True)),
+        ("look", look, choice(*(value for _, value in LOOKS))),
+        ("hue", degrees, number(0, 360)),
+        ("edit-k", edit_k, number(1, 100_000, whole=True)),
+    ):
+        shared.add(name, component, parse)
     picture.upload(lambda: UPLOADED, outputs=look, show_progress="hidden", api_visibility="private", queue=False)
 
 

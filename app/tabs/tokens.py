@@ -60,8 +60,9 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
                 "### The clip as a file\nAll tokens with their edits; the model and its fingerprint are inside."
             )
             with gr.Row():
-                as_safetensors = gr.DownloadButton("Download .safetensors", elem_id="tokens-safetensors")
-                as_json = gr.DownloadButton("Download .json", elem_id="tokens-json")
+                as_safetensors = gr.Button("Download .safetensors", elem_id="tokens-safetensors")
+                as_json = gr.Button("Download .json", elem_id="tokens-json")
+            file = gr.File(visible="hidden")
             upload = gr.File(
                 label="Open a token file", file_types=[".safetensors", ".json"], height=130, elem_id="token-file"
             )
@@ -123,7 +124,7 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
             tokens = load_tokens(path)
         return shown(Held(tokens), min(k, tokens.keep_k))
 
-    def open_link(request: gr.Request) -> Iterator[tuple[Any, ...]]:
+    def from_address(request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """Tokens from the address the page was opened with."""
         text = request.query_params.get("tokens")
         if not text:
@@ -153,15 +154,20 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
         strip.input(edit, [held, keep_k], outputs, trigger_mode="always_last", **private),
         keep_k.release(other_budget, [held, keep_k], outputs, trigger_mode="always_last", **private),
         upload.upload(open_file, [upload, keep_k], outputs, **private),
-        demo.load(open_link, None, [*outputs, tabs], **private),
+        demo.load(from_address, None, [*outputs, tabs], **private),
     ]
     for change in changes:
         change.then(**follow)
     for button, suffix in ((as_safetensors, ".safetensors"), (as_json, ".json")):
-        button.click(lambda now, suffix=suffix: as_file(suffix, now), held, button, **QUIET)
+        made = button.click(lambda now, suffix=suffix: as_file(suffix, now), held, file, **QUIET)
+        made.success(fn=None, inputs=file, js="(file) => window.flextokUrl.save(file)", show_progress="hidden")
 
 
-LINK_JS = "(text) => text ? `${location.origin}${location.pathname}?tokens=${text}` : ''"
+LINK_JS = """(text) => {
+  const strip = document.querySelector("#strip");
+  if (text && strip && strip.offsetParent) window.flextokUrl.set("tokens", text, "");
+  return text ? window.flextokUrl.link(`?tokens=${text}`) : "";
+}"""
 
 
 def needed(now: Held | None) -> Held:
