@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from app.service import VideoService
-from app.ui import build_demo, launch_options
+from app.ui import build_demo, launch_options, queue_options
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     service = VideoService([path for path in local.split(os.pathsep) if path])
     service.load_in_background()
     demo = build_demo(service)
-    demo.queue(max_size=32, default_concurrency_limit=1)
+    demo.queue(**queue_options())
     demo.launch(**launch_options())
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from flextok.data.video_io import VideoInfo
 
 RULE = (
-    "Models take 17 + 16 n frames: 17, 33 or 49. What is between is padded by its last frame for the model and shown "
-    "at its own length. Drag the box to choose a part of the picture."
+    "Length 0 means 17 frames, frames per second 0 means 8. Models take 17 + 16 n frames: 17, 33 or 49; what is "
+    "between is padded by its last frame for the model and shown at its own length. Drag the box to choose a part "
+    "of the picture."
 )
 
 
@@ -35,11 +36,11 @@ def describe_plan(num_frames: int, fps: float, start_s: float, chunk_frames: int
     if there < num_frames:
         text += f" (the video has no {num_frames})"
     n = (snapped - chunk_frames) // (chunk_frames - 1)
-    rule = f"{chunk_frames}" if n == 0 else f"{chunk_frames} + {chunk_frames - 1} x {n}"
+    rule = f"{snapped}" if n == 0 else f"{snapped} = {chunk_frames} + {chunk_frames - 1} x {n}"
     latent = 1 + (snapped - 1) // 4
     if snapped == there:
-        return f"{text}: {rule} frames, nothing to pad; {latent} latent frames."
-    return f"{text}; padded to {snapped} = {rule} for the model: {latent} latent frames."
+        return f"{text}, which are {rule}: nothing to pad; {latent} latent frames."
+    return f"{text}; padded to {rule} for the model: {latent} latent frames."
 
 
 def snap(num_frames: int, chunk_frames: int) -> int:

@@ -23,6 +23,6 @@ def cropper(**kwargs: Any) -> gr.HTML:
     )
 
 
-def show_poster(poster: str, value: str | None = None) -> dict[str, Any]:
-    """An update with another frame under the box; the box goes back to the middle unless `value` is given."""
-    return gr.update(poster=poster, value=value or "")
+def show_poster(poster: str) -> dict[str, Any]:
+    """An update with another frame under the box, which stays where it is."""
+    return gr.update(poster=poster)

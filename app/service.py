@@ -43,6 +43,8 @@ MAX_UPLOAD_MB = 50
 MAX_PIXELS = 4096 * 2304
 MAX_UPLOAD_S = 600.0
 MAX_DECODE_S = 20.0
+CONVERTED_S, CONVERTED_FPS, CONVERTED_PIXELS = 20.0, 16.0, 320
+"""What is kept of a file that browsers cannot play: seconds, frames a second, pixels of the shorter side."""
 MAX_LATENT_FRAMES = 21
 """81 frames: five chunks."""
 NUM_SEEDS = 4
@@ -273,6 +275,26 @@ class VideoService:
                 seed=int(request.seed),
             )
             return tokens, to_uint8(clip.video[0, :, : clip.num_real])
+
+    def playable(self, path: str | None) -> np.ndarray:
+        """The frames of a file that browsers cannot play, uint8 (T, H, W, 3), at `CONVERTED_FPS` for an mp4 of it.
+
+        Raises:
+            gr.Error: it is no video or picture, or over a limit.
+        """
+        if not path:
+            raise gr.Error("Choose a file first.", print_exception=False)
+        with told():
+            from flextok.data.video_io import read_video
+
+            info = probe(path)
+            scale = min(CONVERTED_PIXELS / min(info.width, info.height), 1.0)
+            size = max(round(info.height * scale), 2), max(round(info.width * scale), 2)
+            frames = read_video(
+                path, num_frames=round(CONVERTED_S * CONVERTED_FPS), fps=CONVERTED_FPS, size=size,
+                max_pixels=MAX_PIXELS, max_decode_s=MAX_DECODE_S,
+            ).frames  # fmt: skip
+            return frames if len(frames) > 1 else frames.repeat(CHUNK_FRAMES, axis=0)
 
     def preview(self, request: Request) -> tuple[str, str, np.ndarray]:
         """About a file, what will be read of it, and its picture at the start: uint8 (H, W, 3), 360 pixels at most.

@@ -38,6 +38,15 @@ def build_demo(service: VideoService) -> gr.Blocks:
     return demo
 
 
+def queue_options() -> dict[str, Any]:
+    """Settings of `queue()`: 32 wait, the next one is told that the queue is full.
+
+    Lanes, each a `concurrency_id` shared by its events: "cpu" runs models, one at a time; "preview" reads a frame of an
+    upload; "light" answers questions that need no model; whatever names none has a lane of its own, one at a time.
+    """
+    return {"max_size": 32, "default_concurrency_limit": 1}
+
+
 def launch_options() -> dict[str, Any]:
     """Settings of `launch()`; examples are served in place, nothing else of the disk is."""
     gr.set_static_paths([EXAMPLES])

@@ -21,6 +21,11 @@ function withoutOthers(search) {
   return text ? `?${text}` : "";
 }
 
+/** What a browser's <video> shows nothing of: GIF, AVI, ... `canPlay` is that of a video element. */
+function needsConversion(file, canPlay) {
+  return !file.type.startsWith("video/") || canPlay(file.type) === "";
+}
+
 function mountShare(publicAddress) {
   const replace = (search) => history.replaceState(history.state, "", location.pathname + search + location.hash);
   window.flextokUrl = {
@@ -46,18 +51,43 @@ function mountShare(publicAddress) {
       link.remove();
     },
   };
-  document.addEventListener("paste", (event) => {
-    const file = event.clipboardData && [...event.clipboardData.files].find((f) => /^(video\/|image\/gif)/.test(f.type));
-    const input = document.querySelector("#clip input[type=file]");
-    if (!file || !input || input.offsetParent === null && !input.closest("#clip").offsetParent) return;
+  const canPlay = (type) => document.createElement("video").canPlayType(type);
+  const visible = (node) => Boolean(node && node.getClientRects().length);
+  /** Hand a file to an upload of the page; false where there is none to take it. */
+  function give(file, where) {
+    const input = document.querySelector(`${where} input[type=file]`);
+    if (!input) return false;
     const files = new DataTransfer();
     files.items.add(file);
     input.files = files.files;
     input.dispatchEvent(new Event("change", { bubbles: true }));
+    return true;
+  }
+  /** A GIF or AVI goes to the upload that converts it. */
+  function redirect(event, file) {
+    if (!file || !needsConversion(file, canPlay) || !give(file, "#clip-other")) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("#clip input[type=file]")) redirect(event, event.target.files[0]);
+  }, true);
+  document.addEventListener("drop", (event) => {
+    if (event.target.closest("#clip")) redirect(event, event.dataTransfer.files[0]);
+  }, true);
+  document.addEventListener("paste", (event) => {
+    const file = event.clipboardData && [...event.clipboardData.files].find((f) => /^(video|image)\//.test(f.type));
+    if (!file || !visible(document.querySelector("#clip"))) return;
+    const clear = document.querySelector("#clip [aria-label=Clear]");
+    if (needsConversion(file, canPlay)) give(file, "#clip-other");
+    else if (!give(file, "#clip") && clear) {
+      clear.click(); // the input is there only while no clip is
+      setTimeout(() => give(file, "#clip"), 300);
+    }
     event.preventDefault();
   });
 }
 
 if (typeof module !== "undefined") {
-  module.exports = { withoutOthers, withValue };
+  module.exports = { needsConversion, withoutOthers, withValue };
 }

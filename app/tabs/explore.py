@@ -10,9 +10,11 @@ import gradio as gr
 
 from app.clip_plan import RULE
 from app.cropper import cropper, show_poster
+from app.files import fresh_file
 from app.picker import model_picker, picker_rows, show_models
 from app.player import payload, player, prebaked, prebaked_names, seeds_payload, sprite, thumbnail
 from app.service import (
+    CONVERTED_FPS,
     EMBEDDED,
     EXAMPLES,
     MAX_FPS,
@@ -89,20 +91,20 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
         with gr.Column(scale=1, min_width=280):
             video = gr.Video(label="Your clip", sources=["upload", "webcam"], height=240, elem_id="clip")
             gr.Markdown(LIMITS, elem_id="limits")
+            with gr.Row(elem_id="clip-other"):
+                converted = gr.UploadButton("GIF, AVI or another format", file_types=None, size="sm")
             with gr.Row():
                 run = gr.Button("Tokenize and decode", variant="primary", elem_id="run")
                 stop = gr.Button("Cancel", elem_id="cancel")
         with gr.Column(scale=1, min_width=280):
             with gr.Accordion("Clip and decoder settings", open=False):
                 with gr.Row():
-                    start_s = gr.Number(0, minimum=0, label="Start, seconds", min_width=90, elem_id="start")
+                    start_s = gr.Number(0, minimum=0, label="Start, s", min_width=90, elem_id="start")
                     length_s = gr.Number(
-                        0, minimum=0, maximum=MAX_LENGTH_S, label="Length, s (0: 17 frames)", min_width=90,
+                        0, minimum=0, maximum=MAX_LENGTH_S, label="Length, s", min_width=90,
                         elem_id="length",
                     )  # fmt: skip
-                    fps = gr.Number(
-                        0, minimum=0, maximum=MAX_FPS, label="Frames a second (0: 8)", min_width=90, elem_id="fps"
-                    )
+                    fps = gr.Number(0, minimum=0, maximum=MAX_FPS, label="Frames per s", min_width=90, elem_id="fps")
                 plan = gr.Markdown(RULE, elem_id="plan")
                 crop = cropper(elem_id="crop")
                 also_k = gr.Number(0, minimum=0, precision=0, label="One more budget k (0: powers of two alone)")
@@ -150,6 +152,14 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
         """`reconstruct` for a clip that has just come: a trim or crop of the one before is none of its own."""
         yield from reconstruct(video, also_k, 0.0, 0.0, fps, "", *rest)
 
+    def convert(path: str) -> str:
+        """An mp4 that browsers play, of a file that they do not."""
+        from flextok.data.video_io import write_video
+
+        target = fresh_file("clip.mp4")
+        write_video(service.playable(path), target, CONVERTED_FPS)
+        return str(target)
+
     def preview(*settings: Any) -> tuple[Any, Any]:
         """What will be read of the clip, and its picture under the crop box."""
         if not settings[0]:
@@ -180,15 +190,19 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
     private: dict[str, Any] = {**LANE, "api_visibility": "private", "show_progress_on": status}
     running = run.click(reconstruct, inputs, outputs, api_name="reconstruct", show_progress_on=status, **LANE)
     uploaded = video.upload(from_the_start, [video, also_k, fps, steps, guidance, seed, model], outputs, **private)
+    found = converted.upload(convert, converted, video, **private)
+    decoded = found.success(from_the_start, [video, also_k, fps, steps, guidance, seed, model], outputs, **private)
     # Another clip is read whole and from its start; a link that opens with a trim sets all of it at once.
-    video.upload(lambda: (0, 0, ""), outputs=[start_s, length_s, crop], **QUIET)
+    gr.on([video.upload, converted.upload], lambda: (0, 0, ""), outputs=[start_s, length_s, crop], **QUIET)
     gr.on(
         [video.change, start_s.change, length_s.change, fps.change], preview, settings, [plan, crop],
         show_progress="hidden", api_visibility="private", trigger_mode="always_last",
         concurrency_limit=2, concurrency_id="preview",
     )  # fmt: skip
     seeds = view.submit(other_seeds, settings, [status, view], **private)
-    stop.click(lambda: "Cancelled; what was ready stays.", outputs=status, cancels=[running, uploaded, seeds], **QUIET)
+    stop.click(
+        lambda: "Cancelled; what was ready stays.", outputs=status, cancels=[running, uploaded, decoded, seeds], **QUIET
+    )
     for name, component, parse in (
         ("model", model, choice(*(entry.id for entry, _ in service.known()))),
         ("start", start_s, number(0, 86_400)),
@@ -202,7 +216,7 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
     ):
         shared.add(name, component, parse, rerun=True)
     forget = {"fn": None, "js": "() => window.flextokUrl.set('example', '', '')", "show_progress": "hidden"}
-    gr.on([video.upload, video.clear], **forget)
+    gr.on([video.upload, converted.upload, video.clear], **forget)
     return Explore(shown, video, status, tuple(settings), view, stop, reconstruct, tuple(inputs))
 
 

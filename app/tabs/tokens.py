@@ -46,6 +46,7 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
     held = gr.State(None)
     gr.Markdown(INTRO)
     status = gr.Markdown("The tokens of the clip in Explore appear here.", elem_id="tokens-status")
+    refused = gr.Markdown(elem_id="link-refused")
     strip = token_strip(elem_id="strip")
     keep_k = gr.Slider(1, entry.num_registers, DEFAULT_K, step=1, label="Tokens kept, k per latent frame", elem_id="k")
     view = player(None, elem_id="tokens-player")
@@ -125,16 +126,19 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
         return shown(Held(tokens), min(k, tokens.keep_k))
 
     def from_address(request: gr.Request) -> Iterator[tuple[Any, ...]]:
-        """Tokens from the address the page was opened with."""
+        """Tokens from the address the page was opened with; what is wrong with them stays on the page."""
         text = request.query_params.get("tokens")
         if not text:
-            yield (gr.skip(),) * 8
+            yield (gr.skip(),) * 9
             return
-        with told():
-            tokens = unpack(text)
-        working = "Working: opening the link ..."
-        yield Held(tokens), working, *(gr.skip(),) * 5, gr.Tabs(selected="tokens")
-        yield *shown(Held(tokens), tokens.keep_k), gr.skip()
+        try:
+            with told():
+                found = unpack(text)
+            yield Held(found), "Working: opening the link ...", *(gr.skip(),) * 5, gr.Tabs(selected="tokens"), ""
+            yield *shown(Held(found), found.keep_k), gr.skip(), ""
+        except gr.Error as error:
+            words = f"**The link was not opened.** {error.message}"
+            yield None, gr.skip(), *(gr.skip(),) * 5, gr.Tabs(selected="tokens"), words
 
     def as_file(suffix: str, now: Held | None) -> str:
         """A new token file."""
@@ -154,7 +158,7 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
         strip.input(edit, [held, keep_k], outputs, trigger_mode="always_last", **private),
         keep_k.release(other_budget, [held, keep_k], outputs, trigger_mode="always_last", **private),
         upload.upload(open_file, [upload, keep_k], outputs, **private),
-        demo.load(from_address, None, [*outputs, tabs], **private),
+        demo.load(from_address, None, [*outputs, tabs, refused], **private),
     ]
     for change in changes:
         change.then(**follow)
