@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 
+from app.memory import few_heaps
 from app.service import VideoService
 from app.ui import build_demo, launch_options, queue_options
 
 
 def main() -> None:
+    few_heaps()
     # Checkpoint folders of your own, offered beside the known models.
     local = os.environ.get("FLEXTOK_MODELS", "")
     service = VideoService([path for path in local.split(os.pathsep) if path])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from app.clip_plan import describe_file, describe_plan
+from app.memory import give_back
 from flextok.availability import Availability, availability, describe_local, local_id
 from flextok.clip_tokens import ClipTokens, TokenError, rows_of
 from flextok.registry import ASSETS, ModelEntry, list_models
@@ -227,6 +228,7 @@ class VideoService:
             if entry.id == EMBEDDED:  # the only model with a grid that was trained beside it
                 yield from self._add_grids(progress, steps, request.seed)
             progress.seconds, progress.done = time.perf_counter() - started, True
+            give_back()
             yield progress
 
     def seeds(self, request: Request, keep_k: int | None) -> tuple[Clip, list[Reconstruction]]:
@@ -339,6 +341,7 @@ class VideoService:
             check_weights(tokens, pipe.fingerprint, pipe.info.num_ids, entry)
             video = self._decoded(wanted)
         self._videos[wanted] = video
+        give_back()
         while len(self._videos) > CACHED_VIDEOS:
             self._videos.popitem(last=False)
         return video
