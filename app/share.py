@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 import gradio as gr
 
@@ -21,6 +22,7 @@ from app.service import EXAMPLES, parse_crop
 if TYPE_CHECKING:
     from app.tabs.explore import Explore
 
+MAX_ADDRESS = 10_000
 STATIC = Path(__file__).parent / "static"
 Parse = Callable[[str], Any]
 """Text of an address to a component's value; ValueError or gr.Error where it is none."""
@@ -70,8 +72,8 @@ class Shared:
         components = [component for component, _, _ in self.entries.values()]
         rerun = gr.State(False)
 
-        def restore(request: gr.Request) -> list[Any]:
-            query = dict(request.query_params)
+        def restore(search: str) -> list[Any]:
+            query = query_of(search)
             values = self.values(query)
             updates: list[Any] = [values.get(name, gr.skip()) for name in self.entries]
             tab: Any = gr.Tabs(selected=query["tab"]) if query.get("tab") in names else gr.skip()
@@ -91,12 +93,21 @@ class Shared:
 
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         outputs = [rerun, tabs, clip.video, clip.view, clip.status, clip.shown, *components]
-        restored = demo.load(restore, None, outputs, queue=False, **private)
+        restored = demo.load(restore, gr.Textbox(visible=False), outputs, queue=False, js=OPENED, **private)
         reopened = restored.success(
             decode_anew, [rerun, *clip.inputs], [clip.status, clip.view, clip.shown],
             concurrency_limit=1, concurrency_id="cpu", **private,
         )  # fmt: skip
         clip.stop.click(None, cancels=[reopened], **private)
+
+
+OPENED = "() => window.flextokUrl.opened()"
+"""JavaScript: the part of the address after the question mark, as it was when the page opened."""
+
+
+def query_of(search: object) -> dict[str, str]:
+    """Names and values of the part of an address after the question mark; it comes from the page, so from anyone."""
+    return dict(parse_qsl(str(search)[:MAX_ADDRESS].removeprefix("?"))) if search else {}
 
 
 def number(low: float, high: float, whole: bool = False) -> Parse:

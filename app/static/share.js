@@ -28,7 +28,10 @@ function needsConversion(file, canPlay) {
 
 function mountShare(publicAddress) {
   const replace = (search) => history.replaceState(history.state, "", location.pathname + search + location.hash);
+  // As it was when the page opened: tabs write to the address as they are mounted, before any handler reads it.
+  const opened = location.search;
   window.flextokUrl = {
+    opened: () => opened,
     get: (name) => new URLSearchParams(location.search).get(name),
     set: (name, value, fallback) => replace(withValue(location.search, name, value, fallback)),
     /** A tab came to the front. Tokens in the address belong to their tab. */

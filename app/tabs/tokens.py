@@ -11,6 +11,7 @@ import gradio as gr
 from app.files import fresh_file
 from app.player import likeness, pair_payload, player
 from app.service import EMBEDDED, VideoService, told
+from app.share import OPENED, query_of
 from app.tabs.explore import LANE, QUIET, Explore, request_of
 from app.token_strip import edits_from_page, strip_value, token_strip
 from flextok.clip_tokens import ClipTokens
@@ -125,9 +126,9 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
             tokens = load_tokens(path)
         return shown(Held(tokens), min(k, tokens.keep_k))
 
-    def from_address(request: gr.Request) -> Iterator[tuple[Any, ...]]:
+    def from_address(search: str) -> Iterator[tuple[Any, ...]]:
         """Tokens from the address the page was opened with; what is wrong with them stays on the page."""
-        text = request.query_params.get("tokens")
+        text = query_of(search).get("tokens")
         if not text:
             yield (gr.skip(),) * 9
             return
@@ -158,7 +159,7 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
         strip.input(edit, [held, keep_k], outputs, trigger_mode="always_last", **private),
         keep_k.release(other_budget, [held, keep_k], outputs, trigger_mode="always_last", **private),
         upload.upload(open_file, [upload, keep_k], outputs, **private),
-        demo.load(from_address, None, [*outputs, tabs, refused], **private),
+        demo.load(from_address, gr.Textbox(visible=False), [*outputs, tabs, refused], js=OPENED, **private),
     ]
     for change in changes:
         change.then(**follow)
