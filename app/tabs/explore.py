@@ -89,7 +89,7 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
     status = gr.Markdown("Shown: an example, decoded beforehand. Upload a clip to see your own.", elem_id="status")
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
-            video = gr.Video(label="Your clip", sources=["upload", "webcam"], height=240, elem_id="clip")
+            video = gr.Video(label="Your clip", sources=["upload", "webcam"], height=280, elem_id="clip")
             gr.Markdown(LIMITS, elem_id="limits")
             with gr.Row(elem_id="clip-other"):
                 converted = gr.UploadButton("GIF, AVI or another format", file_types=None, size="sm")

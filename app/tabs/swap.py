@@ -43,7 +43,7 @@ def build(service: VideoService, clip: Explore, tab: gr.Tab, shared: Shared) -> 
             other = gr.Dropdown(examples, value=examples[1][1], label="Clip B, an example", elem_id="clip-b")
         with gr.Column(min_width=280):
             video_b = gr.Video(
-                label="or a clip B of yours", sources=["upload", "webcam"], height=220, elem_id="video-b"
+                label="or a clip B of yours", sources=["upload", "webcam"], height=260, elem_id="video-b"
             )
     gr.Markdown(SWAP_INTRO)
     with gr.Row():

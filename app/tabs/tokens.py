@@ -66,7 +66,7 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
                 as_json = gr.Button("Download .json", elem_id="tokens-json")
             file = gr.File(visible="hidden")
             upload = gr.File(
-                label="Open a token file", file_types=[".safetensors", ".json"], height=130, elem_id="token-file"
+                label="Open a token file", file_types=[".safetensors", ".json"], height=170, elem_id="token-file"
             )
             again = gr.Button("Take the clip in Explore", elem_id="take-clip")
 

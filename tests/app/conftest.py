@@ -52,6 +52,7 @@ def open_page(page: str, browser: Browser) -> Callable[..., Page]:
 
     def new(**options: Any) -> Page:
         tab = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, "accept_downloads": True, **options})
+        tab.set_default_timeout(90_000)  # the two cores of a test machine may be busy
         problems: list[str] = []
         tab.problems = problems  # type: ignore[attr-defined]
         tab.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.browser
 MEDIA = Path(gradio.__file__).parent / "media_assets" / "videos"
-RESULT_MS = 60_000
+RESULT_MS = 90_000
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from flextok.token_link import pack, unpack
 
 pytestmark = pytest.mark.browser
 MEDIA = Path(gradio.__file__).parent / "media_assets" / "videos"
-RESULT_MS = 60_000
+RESULT_MS = 90_000
 Open = Callable[..., Page]
 
 
