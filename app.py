@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 
+from app.memory import few_heaps
 from app.runtime import ZERO_GPU  # first: on ZeroGPU this imports `spaces`, which must come before PyTorch
 from app.service import VideoService
-from app.ui import build_demo, launch_options
+from app.ui import build_demo, launch_options, queue_options
 
 
 def main() -> None:
+    few_heaps()
     # Checkpoint folders of your own, offered beside the known models.
     local = os.environ.get("FLEXTOK_MODELS", "")
     service = VideoService([path for path in local.split(os.pathsep) if path])
@@ -17,7 +19,7 @@ def main() -> None:
         service.load_zero_gpu_models()
     service.load_in_background()
     demo = build_demo(service)
-    demo.queue(max_size=32, default_concurrency_limit=1)
+    demo.queue(**queue_options())
     demo.launch(**launch_options())
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
+import uuid
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +16,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from flextok.clip_tokens import ClipTokens
 from flextok.registry import ASSETS, ModelEntry
 
 if TYPE_CHECKING:  # the page itself does not load PyTorch
@@ -31,8 +34,8 @@ SPRITE_QUALITY = 92
 
 def player(
     value: dict[str, Any] | None,
-    examples: Sequence[dict[str, str]],
-    load_example: Callable[[str], dict[str, Any]],
+    examples: Sequence[dict[str, str]] = (),
+    load_example: Callable[[str], dict[str, Any]] | None = None,
     **kwargs: Any,
 ) -> gr.HTML:
     """The component. Its event `select` carries `name` when an example was chosen; its value is a payload.
@@ -43,6 +46,7 @@ def player(
     """
 
     def example(name: str) -> dict[str, Any]:
+        assert load_example is not None  # there are no buttons that call it
         return load_example(name)
 
     return gr.HTML(
@@ -51,7 +55,7 @@ def player(
         css_template=(STATIC / "player.css").read_text(encoding="utf-8"),
         js_on_load=(STATIC / "player.js").read_text(encoding="utf-8")
         + "\nmountPlayer(element, props, watch, trigger, server);",
-        server_functions=[example],
+        server_functions=[example] if load_example else None,
         examples=list(examples),
         **kwargs,
     )
@@ -92,6 +96,64 @@ def seeds_payload(clip: Clip, results: Sequence[Reconstruction]) -> dict[str, An
         "meanSpread": round(float(spread.mean()), 2),
         "frames": len(grey),
     }
+
+
+def pair_payload(
+    tokens: ClipTokens,
+    reference: tuple[str, Sequence[str], np.ndarray],
+    other: tuple[str, Sequence[str], np.ndarray],
+    extra: Sequence[tuple[str, Sequence[str], np.ndarray]] = (),
+    note: str = "",
+) -> dict[str, Any]:
+    """Two clips to compare, and others beside them: (title, lines, uint8 frames (T, H, W, 3)) each.
+
+    Args:
+        tokens: of the clip; what is played follows its frame rate and length.
+    """
+
+    def shown(clip: tuple[str, Sequence[str], np.ndarray]) -> dict[str, Any]:
+        title, lines, frames = clip
+        return {"title": title, "lines": list(lines), "sprite": sprite(frames), "frames": len(frames)}
+
+    first, second = shown(reference), shown(other)
+    names = reference[0], other[0]
+    return {
+        "id": uuid.uuid4().hex[:12],
+        "fps": tokens.fps,
+        "numFrames": tokens.num_frames,
+        "size": reference[2].shape[1],
+        "ratio": 4,
+        "source": first["sprite"],
+        "sourceTitle": first["title"],
+        "sourceLines": first["lines"],
+        "bitsPerToken": tokens.bits_per_token,
+        "latentFrames": tokens.latent_frames,
+        "maxK": tokens.keep_k,
+        "shown": [tokens.keep_k],
+        "registers": [{"k": tokens.keep_k, "tokens": 0, "bytes": 0, "psnr": None, **second}],
+        "grid": [],
+        "shortGrid": [],
+        "extra": [{"id": f"extra-{i}", **shown(clip)} for i, clip in enumerate(extra)],
+        "compare": {
+            "wipe": f"Wipe: {names[0]} | {names[1]}",
+            "flip": f"{other[0]} alone (hold Space: {names[0]})",
+            "difference": f"Difference: {names[0]} against {names[1]}",
+        },
+        "note": note,
+    }
+
+
+def psnr_db(a: np.ndarray, b: np.ndarray) -> float:
+    """Of two uint8 videos of one size, over the frames that both have; infinite for equal ones."""
+    length = min(len(a), len(b))
+    error = float(np.mean((a[:length].astype(np.float32) - b[:length]) ** 2))
+    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+
+
+def likeness(a: np.ndarray, b: np.ndarray) -> str:
+    """How alike two videos are, in words."""
+    value = psnr_db(a, b)
+    return "the same pixels" if math.isinf(value) else f"PSNR {value:.1f} dB to it"
 
 
 def panel_budgets(budgets: Sequence[int]) -> list[int]:

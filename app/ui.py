@@ -6,30 +6,47 @@ from typing import Any
 
 import gradio as gr
 
-from app.deep_link import OPEN_TAB
-from app.service import EXAMPLES, VideoService
-from app.tabs import explore, learn, rate_distortion
+from app import endpoints
+from app.service import EXAMPLES, MAX_UPLOAD_MB, VideoService
+from app.share import Shared, head
+from app.tabs import explore, learn, rate_distortion, reuse, swap, tokens
 from app.theme import CSS
 
 TITLE = "FlexTok Video"
-MAX_UPLOAD = "50mb"
 
 
 def build_demo(service: VideoService) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         gr.Markdown(f"# {TITLE}\nVideo as tokens that go from coarse to fine: stop anywhere, get the whole clip.")
-        with gr.Tab("Explore", id="explore"):
-            shown = explore.build(service, demo)
-        with gr.Tab("Rate-distortion", id="rate-distortion"):
-            rate_distortion.build(service, demo, shown)
-        with gr.Tab("Learn", id="learn"):
-            learn.build()
+        shared, names = Shared(), dict[str, gr.Tab]()
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Explore", id="explore") as names["explore"]:
+                clip = explore.build(service, demo, shared)
+                reuse.build(service, clip)
+            with gr.Tab("Tokens", id="tokens") as names["tokens"]:
+                tokens.build(service, demo, clip, tabs, names["tokens"])
+            with gr.Tab("Swap and edit", id="swap") as names["swap"]:
+                swap.build(service, clip, names["swap"], shared)
+            with gr.Tab("Rate-distortion", id="rate-distortion") as names["rate-distortion"]:
+                rate_distortion.build(service, demo, clip.shown, shared)
+            with gr.Tab("Learn", id="learn") as names["learn"]:
+                learn.build()
+        endpoints.build(service, clip)
+        shared.wire(demo, tabs, names, clip)
         gr.Markdown(
             "An independent implementation of [VideoFlexTok](https://arxiv.org/abs/2604.12887), running on small "
             "weights that ship with it. Uploads stay on this server for an hour at most and are used for nothing else."
         )
-        demo.load(js=OPEN_TAB)
     return demo
+
+
+def queue_options() -> dict[str, Any]:
+    """Settings of `queue()`: 32 wait, the next one is told that the queue is full.
+
+    Lanes, each a `concurrency_id` shared by its events: "cpu" runs models, one at a time; "preview" reads a frame of an
+    upload; "light" answers questions that need no model; whatever names none has a lane of its own, one at a time.
+    """
+    return {"max_size": 32, "default_concurrency_limit": 1}
 
 
 def launch_options() -> dict[str, Any]:
@@ -38,7 +55,8 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": gr.themes.Soft(),
         "css": CSS,
-        "max_file_size": MAX_UPLOAD,
+        "head": head(),
+        "max_file_size": f"{MAX_UPLOAD_MB}mb",
         "enable_monitoring": False,
         "footer_links": ["api"],
         "show_error": True,

@@ -97,17 +97,18 @@ def load_folder(
         k: v for k, v in read_json(folder / "scheduler" / "scheduler_config.json").items() if not k.startswith("_")
     }
     options = {k: index[k] for k in ("name", "fps", "licence", "num_inference_steps", "guidance_scale") if k in index}
+    vae_folder = vae_folder or folder / "vae"
     try:
-        return VideoTokenizerPipeline(
-            vae=load_strict(AutoencoderCausalVideo, vae_folder or folder / "vae", dtype).to(
-                memory_format=torch.channels_last
-            ),
+        pipe = VideoTokenizerPipeline(
+            vae=load_strict(AutoencoderCausalVideo, vae_folder, dtype).to(memory_format=torch.channels_last),
             tokenizer=load_strict(TOKENIZERS[kind[1]], folder / "tokenizer", dtype),
             scheduler=RectifiedFlowScheduler(**scheduler),
             **options,
         )
     except TypeError as error:
         raise CheckpointError(f"{folder} has settings this version does not know: {error}") from error
+    pipe.weight_files = (folder / "tokenizer" / WEIGHTS_NAME, vae_folder / WEIGHTS_NAME)
+    return pipe
 
 
 def _placed(pipe: VideoTokenizerPipeline, name: str, device: str | torch.device | None) -> VideoTokenizerPipeline:

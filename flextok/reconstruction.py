@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from flextok.data.pixels import to_float
-from flextok.data.video_io import pad_to_chunks, read_video
+from flextok.data.video_io import MAX_DECODE_S, MAX_PIXELS, pad_to_chunks, read_video
 from flextok.metrics.reconstruction import psnr, ssim
 from flextok.pipelines.pipeline_tokenizer import TokenizerInfo, VideoTokenizerPipeline
 from flextok.released.pipeline import ReleasedTokenizerPipeline
@@ -49,6 +49,9 @@ def load_clip(
     max_chunks: int = 1,
     fps: float | None = None,
     crop: tuple[float, float, float, float] | None = None,
+    num_frames: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    max_decode_s: float = MAX_DECODE_S,
 ) -> Clip:
     """Read a video (or an image) for a tokenizer: its frame rate and size, padded to whole chunks.
 
@@ -56,6 +59,8 @@ def load_clip(
         max_chunks: 1 is 17 frames, 5 are 81; a longer video is cut there, a shorter one repeats its last frame.
         fps: None takes the tokenizer's own.
         crop: (left, top, width, height) as fractions of the picture; the rest is scaled and cropped to a square.
+        num_frames: read no more than these, also where whole chunks would hold some more.
+        max_pixels, max_decode_s: as in `read_video`.
 
     Raises:
         VideoError: one sentence for whatever is wrong with the file.
@@ -64,7 +69,17 @@ def load_clip(
         raise ValueError(f"max_chunks={max_chunks} must be at least 1")
     fps = fps or info.fps
     most = info.chunk_frames + (info.chunk_frames - 1) * (max_chunks - 1)
-    read = read_video(path, start_s=start_s, num_frames=most, fps=fps, size=info.height, crop=crop)
+    most = most if num_frames is None else min(most, num_frames)
+    read = read_video(
+        path,
+        start_s=start_s,
+        num_frames=most,
+        fps=fps,
+        size=info.height,
+        crop=crop,
+        max_pixels=max_pixels,
+        max_decode_s=max_decode_s,
+    )
     frames, num_real = pad_to_chunks(read.frames, info.chunk_frames, 1)
     return Clip(to_float(frames), num_real, fps)
 

@@ -6,6 +6,10 @@
 // A payload: {id, fps, numFrames, size, ratio, source, bitsPerToken, latentFrames, maxK, shown: [k], registers: [result],
 // grid: [result], shortGrid: [result], note}. A result: {k, tokens, bytes, psnr, frames, sprite}; a sprite is the URL of a picture
 // with all frames side by side. All texts reach the page through textContent.
+//
+// Optional: `compare` {wipe, flip, difference} turns it into a player of two clips, `source` and the only result, with
+// these texts for its views and neither budgets nor chart; `sourceTitle`, `sourceLines`, and in a result `title` and
+// `lines`, replace what panels say; `extra` [{id, title, lines, sprite, frames}] are further panels.
 
 const DIFF_MAX = 128; // 8-bit levels at the end of the heatmaps' scale: fixed, so that maps of all k compare
 
@@ -95,14 +99,12 @@ const VIEWS = {
 };
 
 const PARTS = ["examples", "panels", "seeds", "transport", "budget", "views", "chart", "note"];
-let mounted = 0; // several players can be on one page
 
 /**
  * Draw a player into the `.player` node of `element`. Beside a Gradio component's props it takes `parts` (of PARTS; all by
  * default) and `start` (of the state below). Returns what another script needs to steer it.
  */
 function mountPlayer(element, props, watch, trigger, server) {
-  const number = (mounted += 1);
   const parts = props.parts || PARTS;
   const root = document.createElement("div");
   // The component draws its template anew when its value changes; all of ours lives in one node that is put back.
@@ -114,8 +116,15 @@ function mountPlayer(element, props, watch, trigger, server) {
     if (text !== undefined) node.textContent = text;
     return node;
   };
+  const uid = (window.flextokPlayers = (window.flextokPlayers || 0) + 1); // radio groups and ids are the page's
   const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   const state = { wanted: 8, view: "wipe", wipe: 0.5, speed: 1, loop: true, playing: !still, frame: 0, flipped: false, ...props.start };
+  // The first screen's player keeps k, view and example in the page's address (app/static/share.js).
+  const url = props.share ? window.flextokUrl : null;
+  if (url) {
+    state.wanted = Number(url.get("k")) || state.wanted;
+    if (VIEWS[url.get("view")]) state.view = url.get("view");
+  }
   let payload = null;
   let clockStart = performance.now();
   const chosen = () => atBudget(payload.registers, state.wanted) || payload.registers[0] || null;
@@ -163,7 +172,7 @@ function mountPlayer(element, props, watch, trigger, server) {
   Object.assign(scrub, { type: "range", min: 0, value: 0, step: 1 });
   scrub.setAttribute("aria-label", "Frame");
   const ticks = make("datalist");
-  ticks.id = `latent-frames-${number}`;
+  ticks.id = `latent-frames-${uid}`;
   scrub.setAttribute("list", ticks.id);
   const where = make("span", "where");
   for (const button of [play, back, next, loop, seedsButton]) button.type = "button";
@@ -184,8 +193,9 @@ function mountPlayer(element, props, watch, trigger, server) {
   for (const [name, text] of Object.entries(VIEWS)) {
     const label = make("label");
     const radio = make("input");
-    Object.assign(radio, { type: "radio", name: `player-view-${number}`, value: name, checked: name === state.view });
+    Object.assign(radio, { type: "radio", name: `player-view-${uid}`, value: name, checked: name === state.view });
     radio.addEventListener("change", () => set({ view: name }));
+    label.dataset.view = name;
     label.append(radio, make("span", "", text));
     views.append(label);
   }
@@ -199,6 +209,7 @@ function mountPlayer(element, props, watch, trigger, server) {
     button.append(picture);
     button.addEventListener("click", async () => {
       show(await server.example(example.name));
+      if (url) url.set("example", example.name, "");
       trigger("select", { name: example.name });
     });
     examples.append(button);
@@ -320,7 +331,8 @@ function mountPlayer(element, props, watch, trigger, server) {
     const heatView = state.view === "difference" || state.view === "change";
     wipe.hidden = state.view !== "wipe";
     legend.hidden = !heatView;
-    const compared = state.view === "change" && below !== null ? `k = ${below} against k = ${result.k}` : "original against tokens";
+    const pair = payload.compare ? payload.compare.difference : "original against tokens";
+    const compared = state.view === "change" && below !== null ? `k = ${below} against k = ${result.k}` : pair;
     legend.textContent = heatView ? `${compared}; black 0 to white ${DIFF_MAX} of 255 levels, the same scale for every k` : "";
     play.textContent = state.playing ? "❚❚ pause" : "▶ play";
     loop.textContent = state.loop ? "loop on" : "loop off";
@@ -328,10 +340,15 @@ function mountPlayer(element, props, watch, trigger, server) {
     const k = result ? result.k : state.wanted;
     budget.textContent = budgetLine(k, payload.latentFrames, payload.bitsPerToken, payload.numFrames);
     slider.value = payload.registers.indexOf(result);
-    const quality = result ? `, PSNR ${result.psnr.toFixed(1)} dB` : "";
-    stage.setAttribute("aria-label", `${VIEWS[state.view]}; ${budget.textContent}${quality}`);
+    const quality = result && Number.isFinite(result.psnr) ? `, PSNR ${result.psnr.toFixed(1)} dB` : "";
+    const viewText = (payload.compare && payload.compare[state.view]) || VIEWS[state.view];
+    stage.setAttribute("aria-label", payload.compare ? viewText : `${viewText}; ${budget.textContent}${quality}`);
     root.dataset.k = k;
     root.dataset.view = state.view;
+    if (url && ("wanted" in changes || "view" in changes)) {
+      url.set("k", state.wanted, 8);
+      url.set("view", state.view, "wipe");
+    }
     drawGridPanels(k);
     drawChart(k);
     draw();
@@ -367,20 +384,23 @@ function mountPlayer(element, props, watch, trigger, server) {
   }
 
   function resultLines(result) {
+    if (result.lines) return result.lines;
     const lines = [`${result.tokens} tokens, ${result.bytes} bytes`, `PSNR ${result.psnr.toFixed(1)} dB`];
     if (result.frames < payload.numFrames) lines.push(`${result.frames} of ${payload.numFrames} frames encoded`);
     return lines;
   }
 
   function buildPanels() {
-    const shown = [panel("original", "Original", [`${payload.numFrames} frames, ${payload.size} px`], payload.source, payload.numFrames)];
+    const sourceLines = payload.sourceLines || [`${payload.numFrames} frames, ${payload.size} px`];
+    const shown = [panel("original", payload.sourceTitle || "Original", sourceLines, payload.source, payload.numFrames)];
     for (const result of payload.registers) {
       if (payload.shown.includes(result.k)) {
-        const figure = panel(`k${result.k}`, `k = ${result.k}`, resultLines(result), result.sprite, result.frames);
+        const figure = panel(`k${result.k}`, result.title || `k = ${result.k}`, resultLines(result), result.sprite, result.frames);
         figure.addEventListener("click", () => chooseBudget(result.k));
         shown.push(figure);
       }
     }
+    for (const more of payload.extra || []) shown.push(panel(more.id, more.title, more.lines || [], more.sprite, more.frames));
     panels.replaceChildren(...shown);
   }
 
@@ -408,7 +428,7 @@ function mountPlayer(element, props, watch, trigger, server) {
       if (text !== undefined) node.textContent = text;
       return node;
     };
-    if (!payload.registers.length) return chart.replaceChildren();
+    if (!payload.registers.length || payload.compare) return chart.replaceChildren();
     const [width, height, range] = [220, 100, chartRange(payload)];
     const parts = [
       shape("line", { x1: 0, x2: width, y1: height, y2: height, class: "axis" }),
@@ -460,6 +480,12 @@ function mountPlayer(element, props, watch, trigger, server) {
     Object.assign(slider, { min: 0, max: Math.max(budgets.length - 1, 0), step: 1 });
     scrub.max = payload.numFrames - 1;
     ticks.replaceChildren(...latentTicks(payload.numFrames, payload.ratio).map((frame) => new Option("", frame)));
+    root.classList.toggle("comparing", Boolean(payload.compare));
+    for (const label of views.children) {
+      const text = payload.compare ? payload.compare[label.dataset.view] : VIEWS[label.dataset.view];
+      label.hidden = !text;
+      if (text) label.lastChild.textContent = text;
+    }
     stage.width = stage.height = payload.size * 4;
     note.textContent = payload.note || "";
     if (fresh) {

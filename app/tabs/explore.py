@@ -2,53 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from app.clip_plan import RULE
+from app.cropper import cropper, show_poster
+from app.files import fresh_file
 from app.picker import model_picker, picker_rows, show_models
-from app.player import payload, player, prebaked, prebaked_names, seeds_payload, thumbnail
+from app.player import payload, player, prebaked, prebaked_names, seeds_payload, sprite, thumbnail
 from app.runtime import ZERO_GPU
-from app.service import EMBEDDED, EXAMPLES, MAX_FPS, MAX_GUIDANCE, MAX_SEED, MAX_STEPS, Progress, Request, VideoService
+from app.service import (
+    CONVERTED_FPS,
+    EMBEDDED,
+    EXAMPLES,
+    MAX_FPS,
+    MAX_GUIDANCE,
+    MAX_LENGTH_S,
+    MAX_SEED,
+    MAX_STEPS,
+    MAX_UPLOAD_MB,
+    MAX_UPLOAD_S,
+    Progress,
+    Request,
+    VideoService,
+)
+from app.share import Shared, choice, number
+from app.share import crop as crop_text
 
 INTRO = (
     "A clip becomes 5 latent frames of **K tokens each, ordered from coarse to fine**: keep the first k of each and "
     "you have the whole clip, in less detail. Drag the slider. Beside it: a classic **3D grid** given as many tokens."
 )
-RULE = (
-    "Videos are read at the model's 8 frames a second: 17 frames, or 2.1 seconds, from Start on. Shorter ones are "
-    "padded for the model and shown at their own length. The picture is scaled and cropped to a square."
+LIMITS = (
+    f"Drop, paste or record a clip: any video or GIF up to {MAX_UPLOAD_MB} MB and {MAX_UPLOAD_S / 60:.0f} minutes. "
+    "2.1 seconds of it are used unless you ask for more."
 )
+SETTINGS = ("video", "start_s", "length_s", "fps", "crop", "steps", "guidance", "seed", "model")
+"""Names of `Explore.settings`, in their order."""
 LANE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "cpu", "show_progress": "minimal"}
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 
 
-def build(service: VideoService, demo: gr.Blocks) -> gr.State:
-    """Lay out and wire the tab. It opens with shipped results, so it needs no model for them.
+@dataclass(frozen=True)
+class Explore:
+    """What other tabs need of this one."""
 
-    Returns:
-        PSNR by budget of the clip that is shown.
-    """
+    shown: gr.State
+    """PSNR by budget of the clip that is shown."""
+    video: gr.Video
+    status: gr.Markdown
+    settings: tuple[gr.components.Component, ...]
+    """Inputs for `request_of`: the clip, where it is read, and how it is decoded."""
+    view: gr.HTML
+    stop: gr.Button
+    reconstruct: Callable[..., Iterator[tuple[Any, ...]]]
+    """(*inputs) -> status, what the player shows, `shown`, again and again."""
+    inputs: tuple[gr.components.Component, ...]
+
+
+def request_of(
+    video: str | None,
+    start_s: float = 0.0,
+    length_s: float = 0.0,
+    fps: float = 0.0,
+    crop: str = "",
+    steps: int | None = None,
+    guidance: float | None = None,
+    seed: int = 0,
+    model: str = EMBEDDED,
+) -> Request:
+    """The request of `Explore.settings`; the clip is the first example if none was chosen."""
+    path = video or str(VideoService.example_paths()[0])
+    return Request(path, None, start_s, length_s or None, fps or None, crop or "", steps, guidance, seed, model)
+
+
+def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
+    """Lay out and wire the tab. It opens with shipped results, so it needs no model for them."""
     gr.Markdown(INTRO)
     entry = service.entry(EMBEDDED)
     clips = {name: prebaked(name) for name in prebaked_names()}
     examples = [{"name": name, "title": clip["title"], "thumbnail": thumbnail(clip)} for name, clip in clips.items()]
-    view = player(next(iter(clips.values()), None), examples, prebaked, elem_id="player")
+    view = player(next(iter(clips.values()), None), examples, prebaked, elem_id="player", share=True)
     shown = gr.State(qualities(next(iter(clips.values()))))
     status = gr.Markdown("Shown: an example, decoded beforehand. Upload a clip to see your own.", elem_id="status")
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
-            video = gr.Video(label="Your clip", sources=["upload", "webcam"], height=240, elem_id="clip")
+            video = gr.Video(label="Your clip", sources=["upload", "webcam"], height=280, elem_id="clip")
+            gr.Markdown(LIMITS, elem_id="limits")
+            with gr.Row(elem_id="clip-other"):
+                converted = gr.UploadButton("GIF, AVI or another format", file_types=None, size="sm")
             with gr.Row():
                 run = gr.Button("Tokenize and decode", variant="primary", elem_id="run")
                 stop = gr.Button("Cancel", elem_id="cancel")
             cost = gr.Markdown(service.cost(EMBEDDED, None, entry.steps, entry.guidance), elem_id="cost")
         with gr.Column(scale=1, min_width=280):
             with gr.Accordion("Clip and decoder settings", open=False):
-                gr.Markdown(RULE)
-                start_s = gr.Number(0, minimum=0, label="Start in the video, seconds")
-                fps = gr.Number(0, minimum=0, maximum=MAX_FPS, label="Frames per second (0: the model's own)")
+                with gr.Row():
+                    start_s = gr.Number(0, minimum=0, label="Start, s", min_width=90, elem_id="start")
+                    length_s = gr.Number(
+                        0, minimum=0, maximum=MAX_LENGTH_S, label="Length, s", min_width=90,
+                        elem_id="length",
+                    )  # fmt: skip
+                    fps = gr.Number(0, minimum=0, maximum=MAX_FPS, label="Frames per s", min_width=90, elem_id="fps")
+                plan = gr.Markdown(RULE, elem_id="plan")
+                crop = cropper(elem_id="crop")
                 also_k = gr.Number(0, minimum=0, precision=0, label="One more budget k (0: powers of two alone)")
                 steps = gr.Slider(1, MAX_STEPS, entry.steps, step=1, label="Sampling steps")
                 guidance = gr.Slider(0, MAX_GUIDANCE, entry.guidance, step=0.1, label="Guidance scale (1 = off)")
@@ -71,7 +131,9 @@ def build(service: VideoService, demo: gr.Blocks) -> gr.State:
         video: str | None,
         also_k: int = 0,
         start_s: float = 0.0,
+        length_s: float = 0.0,
         fps: float = 0.0,
+        crop: str = "",
         steps: int | None = None,
         guidance: float | None = None,
         seed: int = 0,
@@ -81,24 +143,35 @@ def build(service: VideoService, demo: gr.Blocks) -> gr.State:
         if not service.is_loaded(model):
             size = service.entry(model).memory_gib
             yield f"Working: loading {model}, about {size:.1f} GiB ...", gr.skip(), gr.skip()
-        request = Request(video, also_k or None, start_s, fps or None, steps, guidance, seed, model)
+        request = Request(
+            video, also_k or None, start_s, length_s or None, fps or None, crop or "", steps, guidance, seed, model
+        )
         for progress in service.reconstruct(request):
             clip = payload(progress, service.entry(model), note(model))
             yield status_line(progress), clip, qualities(clip)
 
-    def other_seeds(
-        event: gr.EventData,
-        video: str | None,
-        start_s: float,
-        fps: float,
-        steps: int,
-        guidance: float,
-        seed: int,
-        model: str,
-    ) -> tuple[str, dict[str, Any]]:
+    def from_the_start(video: str | None, also_k: int, fps: float, *rest: Any) -> Iterator[tuple[Any, ...]]:
+        """`reconstruct` for a clip that has just come: a trim or crop of the one before is none of its own."""
+        yield from reconstruct(video, also_k, 0.0, 0.0, fps, "", *rest)
+
+    def convert(path: str) -> str:
+        """An mp4 that browsers play, of a file that they do not."""
+        from flextok.data.video_io import write_video
+
+        target = fresh_file("clip.mp4")
+        write_video(service.playable(path), target, CONVERTED_FPS)
+        return str(target)
+
+    def preview(*settings: Any) -> tuple[Any, Any]:
+        """What will be read of the clip, and its picture under the crop box."""
+        if not settings[0]:
+            return RULE, show_poster("")
+        about, plan, frame = service.preview(request_of(*settings))
+        return f"{about} {plan} {RULE}", show_poster(sprite(frame[None]))
+
+    def other_seeds(event: gr.EventData, *settings: Any) -> tuple[str, dict[str, Any]]:
         """Decode the budget on the slider with several seeds; the clip is the first example if none was chosen."""
-        path = video or str(EXAMPLES / f"{next(iter(clips))}.mp4")
-        request = Request(path, None, start_s, fps or None, steps, guidance, seed, model)
+        request = request_of(*settings)
         clip, results = service.seeds(request, event._data.get("k"))
         return f"Shown: k = {results[0].keep_k} from {len(results)} seeds, in a row of their own.", seeds_payload(
             clip, results
@@ -116,14 +189,40 @@ def build(service: VideoService, demo: gr.Blocks) -> gr.State:
         api_visibility="private",
         concurrency_id="look",
     )
-    inputs = [video, also_k, start_s, fps, steps, guidance, seed, model]
+    inputs = [video, also_k, start_s, length_s, fps, crop, steps, guidance, seed, model]
     outputs = [status, view, shown]
+    settings = [video, start_s, length_s, fps, crop, steps, guidance, seed, model]
+    private: dict[str, Any] = {**LANE, "api_visibility": "private", "show_progress_on": status}
     running = run.click(reconstruct, inputs, outputs, api_name="reconstruct", show_progress_on=status, **LANE)
-    uploaded = video.upload(reconstruct, inputs, outputs, api_visibility="private", show_progress_on=status, **LANE)
-    settings = [video, start_s, fps, steps, guidance, seed, model]
-    view.submit(other_seeds, settings, [status, view], api_visibility="private", show_progress_on=status, **LANE)
-    stop.click(lambda: "Cancelled; what was ready stays.", outputs=status, cancels=[running, uploaded], **QUIET)
-    return shown
+    uploaded = video.upload(from_the_start, [video, also_k, fps, steps, guidance, seed, model], outputs, **private)
+    found = converted.upload(convert, converted, video, **private)
+    decoded = found.success(from_the_start, [video, also_k, fps, steps, guidance, seed, model], outputs, **private)
+    # Another clip is read whole and from its start; a link that opens with a trim sets all of it at once.
+    gr.on([video.upload, converted.upload], lambda: (0, 0, ""), outputs=[start_s, length_s, crop], **QUIET)
+    gr.on(
+        [video.change, start_s.change, length_s.change, fps.change], preview, settings, [plan, crop],
+        show_progress="hidden", api_visibility="private", trigger_mode="always_last",
+        concurrency_limit=2, concurrency_id="preview",
+    )  # fmt: skip
+    seeds = view.submit(other_seeds, settings, [status, view], **private)
+    stop.click(
+        lambda: "Cancelled; what was ready stays.", outputs=status, cancels=[running, uploaded, decoded, seeds], **QUIET
+    )
+    for name, component, parse in (
+        ("model", model, choice(*(entry.id for entry, _ in service.known()))),
+        ("start", start_s, number(0, 86_400)),
+        ("length", length_s, number(0, MAX_LENGTH_S)),
+        ("fps", fps, number(0, MAX_FPS)),
+        ("crop", crop, crop_text),
+        ("also", also_k, number(0, 100_000, whole=True)),
+        ("steps", steps, number(1, MAX_STEPS, whole=True)),
+        ("guidance", guidance, number(0, MAX_GUIDANCE)),
+        ("seed", seed, number(0, MAX_SEED, whole=True)),
+    ):
+        shared.add(name, component, parse, rerun=True)
+    forget = {"fn": None, "js": "() => window.flextokUrl.set('example', '', '')", "show_progress": "hidden"}
+    gr.on([video.upload, converted.upload, video.clear], **forget)
+    return Explore(shown, video, status, tuple(settings), view, stop, reconstruct, tuple(inputs))
 
 
 def qualities(clip: dict[str, Any]) -> dict[int, float]:

@@ -10,6 +10,7 @@ import gradio as gr
 
 from app.plots import LATENT_FRAMES, METRICS, SETS, curve, num_bytes, rate_distortion, results, tokens_needed
 from app.service import EMBEDDED, VideoService
+from app.share import Shared, choice, number
 
 PROTOCOL = (
     "Each point is the mean over a set of clips that no model was trained on, decoded with the default sampler and "
@@ -19,7 +20,7 @@ PROTOCOL = (
 )
 
 
-def build(service: VideoService, demo: gr.Blocks, shown: gr.State) -> None:
+def build(service: VideoService, demo: gr.Blocks, shown: gr.State, shared: Shared) -> None:
     """Lay out and wire the tab.
 
     Args:
@@ -56,6 +57,9 @@ def build(service: VideoService, demo: gr.Blocks, shown: gr.State) -> None:
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     gr.on([clip_set.change, metric.change, threshold.release, shown.change], draw, inputs, outputs, **quiet)
     demo.load(draw, inputs, outputs, **quiet)
+    shared.add("clips", clip_set, choice(*(name for _, name in sets)))
+    shared.add("metric", metric, choice(*METRICS))
+    shared.add("good", threshold, number(10, 35))
 
 
 def needed_line(who: str, values: dict[int, float], threshold: float) -> str:

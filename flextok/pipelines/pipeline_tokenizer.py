@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,12 +13,14 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from flextok.chunking import ChunkPlan, num_latent_frames
+from flextok.fingerprint import fingerprint
 from flextok.guidance import APGSettings
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.pipeline_output import VideoPipelineOutput
 from flextok.pipelines.sampling import sample_latents
+from flextok.quantizers.fsq import FSQ
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 
 MAX_STEPS = 1000
@@ -75,6 +78,17 @@ class VideoTokenizerPipeline(DiffusionPipeline):
         frames = 1 + vae.temporal_ratio * (tokenizer.config.latent_size[0] - 1)
         self.plan = ChunkPlan(chunk_frames=frames, overlap=1, ratio=vae.temporal_ratio)
         self.source = "memory"
+        self.weight_files: tuple[Path, ...] = ()
+
+    @property
+    def quantizer(self) -> FSQ:
+        """What ids mean as codes."""
+        return self.tokenizer.quantizer
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the weights by their content; ValueError for a pipeline that was not loaded from files."""
+        return fingerprint(self.weight_files)
 
     @property
     def info(self) -> TokenizerInfo:

@@ -226,7 +226,7 @@ def make_pipeline(
     checkpoint: Checkpoint, name: str, estimate: MemoryEstimate, reference: bool
 ) -> ReleasedTokenizerPipeline:
     """The pipeline around a model."""
-    return ReleasedTokenizerPipeline(
+    pipe = ReleasedTokenizerPipeline(
         checkpoint.model,
         checkpoint_info(checkpoint, name),
         checkpoint.plan,
@@ -236,3 +236,5 @@ def make_pipeline(
         estimate,
         reference,
     )
+    pipe.weight_files = (checkpoint.header.path,)
+    return pipe

@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from flextok.chunking import ChunkPlan
+from flextok.fingerprint import fingerprint
 from flextok.guidance import APGSettings
 from flextok.pipelines.pipeline_output import VideoPipelineOutput
 from flextok.pipelines.pipeline_tokenizer import TokenizerInfo
+from flextok.quantizers.fsq import FSQ
 from flextok.released.config import ReleasedConfig
 from flextok.released.graph import GraphRun
 from flextok.released.memory import MemoryEstimate
@@ -123,6 +125,17 @@ class ReleasedTokenizerPipeline:
         self.preprocess, self.config, self.memory = preprocess, config, memory
         self.reference, self.whole_clips = reference, reference and config.chunk_size is None
         self.draws = ReferenceDraws()
+        self.weight_files: tuple[Path, ...] = ()
+
+    @property
+    def quantizer(self) -> FSQ:
+        """What ids mean as codes."""
+        return self.model.quantizer
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the weights by their content; ValueError for a pipeline that was not loaded from files."""
+        return fingerprint(self.weight_files)
 
     @property
     def device(self) -> torch.device:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from app.service import VideoService
-from app.ui import build_demo, launch_options
+from app.ui import build_demo, launch_options, queue_options
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 CASE = Path(__file__).parents[1] / "released/cases/case_a"
 """A checkpoint in the form of the released ones, small enough for a CPU."""
 
@@ -18,7 +27,37 @@ CASE = Path(__file__).parents[1] / "released/cases/case_a"
 def page() -> Iterator[str]:
     """Address of the running app, which offers a released-style checkpoint beside the known models."""
     demo = build_demo(VideoService([str(CASE)]))
-    demo.queue(max_size=32, default_concurrency_limit=1)
+    demo.queue(**queue_options())
     _, address, _ = demo.launch(**launch_options(), prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
     yield address
     demo.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    assert chromium, "these tests need Debian's chromium; .ci/run installs it"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def open_page(page: str, browser: Browser) -> Callable[..., Page]:
+    """Opens an empty page with options of `Browser.new_page`; what goes wrong in it is listed in its `problems`."""
+    ours = (page, page.replace("127.0.0.1", "localhost"), "data:", "blob:")
+
+    def new(**options: Any) -> Page:
+        tab = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, "accept_downloads": True, **options})
+        tab.set_default_timeout(90_000)  # the two cores of a test machine may be busy
+        problems: list[str] = []
+        tab.problems = problems  # type: ignore[attr-defined]
+        tab.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        tab.on("pageerror", lambda error: problems.append(str(error)))
+        tab.on("request", lambda request: None if request.url.startswith(ours) else problems.append(request.url))
+        return tab
+
+    return new

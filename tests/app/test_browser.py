@@ -3,45 +3,28 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import gradio
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.browser
 MEDIA = Path(gradio.__file__).parent / "media_assets" / "videos"
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-RESULT_MS = 60_000
+RESULT_MS = 90_000
 
 
 @pytest.fixture(scope="module")
-def browser_page(page: str) -> Iterator[Page]:
-    chromium = shutil.which("chromium")
-    assert chromium, "these tests need Debian's chromium; .ci/run installs it"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        tab = browser.new_page(viewport={"width": 1280, "height": 900})
-        tab.problems = []  # type: ignore[attr-defined]
-        tab.on("console", lambda m: tab.problems.append(m.text) if m.type == "error" else None)  # type: ignore[attr-defined]
-        tab.on("request", lambda r: tab.problems.append(r.url) if not _ours(r.url, page) else None)  # type: ignore[attr-defined]
-        tab.goto(page)
-        yield tab
-        browser.close()
-
-
-def _ours(url: str, page: str) -> bool:
-    return url.startswith((page, page.replace("127.0.0.1", "localhost"), "data:", "blob:"))
+def browser_page(page: str, open_page: Callable[..., Page]) -> Page:
+    tab = open_page()
+    tab.goto(page)
+    return tab
 
 
 def player(tab: Page, name: str) -> str | None:
     """A fact that the player states about itself: data-frame, data-k, data-view, data-ready (budgets landed)."""
-    return tab.locator(".player > div").get_attribute(f"data-{name}")
+    return tab.locator("#player .player > div").get_attribute(f"data-{name}")
 
 
 def picture(tab: Page, selector: str) -> str:
@@ -50,14 +33,14 @@ def picture(tab: Page, selector: str) -> str:
 
 
 def wait_for(tab: Page, name: str, value: str) -> None:
-    expect(tab.locator(".player > div")).to_have_attribute(f"data-{name}", value, timeout=RESULT_MS)
+    expect(tab.locator("#player .player > div")).to_have_attribute(f"data-{name}", value, timeout=RESULT_MS)
 
 
 def test_first_screen_plays_without_a_model(browser_page: Page) -> None:
     tab = browser_page
     expect(tab.get_by_role("heading", name="FlexTok Video")).to_be_visible()
-    expect(tab.locator(".player .panels canvas")).to_have_count(7)  # original, four budgets, the grid twice
-    expect(tab.locator(".player .panels")).to_contain_text("do not fill one latent frame of 64 cells")
+    expect(tab.locator("#player .player .panels canvas")).to_have_count(7)  # original, four budgets, the grid twice
+    expect(tab.locator("#player .player .panels")).to_contain_text("do not fill one latent frame of 64 cells")
     before = player(tab, "frame")
     tab.wait_for_timeout(700)
     assert player(tab, "frame") != before
@@ -77,9 +60,9 @@ def test_slider_switches_budgets_without_the_server(browser_page: Page) -> None:
     for index, k in enumerate((1, 2, 4, 8, 16, 32, 64)):
         slider.fill(str(index))
         wait_for(tab, "k", str(k))
-        shown.add(picture(tab, ".player .stage"))
+        shown.add(picture(tab, "#player .player .stage"))
     assert len(shown) == 7
-    expect(tab.locator(".player .budget-line")).to_have_text("k = 64: 320 tokens = 400 bytes for 17 frames")
+    expect(tab.locator("#player .player .budget-line")).to_have_text("k = 64: 320 tokens = 400 bytes for 17 frames")
     assert not [url for url in sent if "queue/join" in url or "/call/" in url]
 
 
@@ -87,26 +70,26 @@ def test_wipe_flip_heatmaps_and_chart(browser_page: Page) -> None:
     tab = browser_page
     views = {}
     for name in ("wipe", "flip", "difference", "change"):
-        tab.locator(f".player input[value={name}]").check()
-        views[name] = picture(tab, ".player .stage")
+        tab.locator(f"#player .player input[value={name}]").check()
+        views[name] = picture(tab, "#player .player .stage")
     assert len(set(views.values())) == 4
-    expect(tab.locator(".player .legend")).to_contain_text("the same scale for every k")
-    tab.locator(".player input[value=flip]").check()
-    tab.locator(".player .stage").focus()
+    expect(tab.locator("#player .player .legend")).to_contain_text("the same scale for every k")
+    tab.locator("#player .player input[value=flip]").check()
+    tab.locator("#player .player .stage").focus()
     tab.keyboard.down(" ")
-    assert picture(tab, ".player .stage") != views["flip"]
+    assert picture(tab, "#player .player .stage") != views["flip"]
     tab.keyboard.up(" ")
-    assert picture(tab, ".player .stage") == views["flip"]
+    assert picture(tab, "#player .player .stage") == views["flip"]
     tab.get_by_role("button", name="Show k = 4").press("Enter")
     wait_for(tab, "k", "4")
-    tab.locator(".player .stage").press("5")
+    tab.locator("#player .player .stage").press("5")
     wait_for(tab, "k", "16")
 
 
 def test_examples_switch_by_themselves(browser_page: Page) -> None:
     tab = browser_page
     before = picture(tab, "[data-panel=original] canvas")
-    tab.locator(".player .examples button").nth(3).click()
+    tab.locator("#player .player .examples button").nth(3).click()
     expect(tab.locator("#status")).to_contain_text("decoded beforehand")
     tab.wait_for_timeout(300)
     assert picture(tab, "[data-panel=original] canvas") != before
@@ -118,11 +101,11 @@ def test_same_tokens_from_other_seeds(browser_page: Page) -> None:
     tab.get_by_label("Tokens per latent frame", exact=True).fill("0")
     tab.get_by_role("button", name="Same tokens, other seeds").click()
     wait_for(tab, "seeds", "1")
-    expect(tab.locator(".player .seeds canvas")).to_have_count(5)  # four seeds, and where they differ
+    expect(tab.locator("#player .player .seeds canvas")).to_have_count(5)  # four seeds, and where they differ
     assert len({picture(tab, f"[data-panel=seed-{i}] canvas") for i in range(4)}) == 4
     expect(tab.locator("#status")).to_contain_text("k = 1 from 4 seeds")
-    tab.locator(".player .examples button").nth(1).click()
-    expect(tab.locator(".player .seeds canvas")).to_have_count(0)
+    tab.locator("#player .player .examples button").nth(1).click()
+    expect(tab.locator("#player .player .seeds canvas")).to_have_count(0)
 
 
 def test_uploaded_videos_go_through(browser_page: Page) -> None:
@@ -132,7 +115,7 @@ def test_uploaded_videos_go_through(browser_page: Page) -> None:
         tab.get_by_label("Clear").first.click()
         expect(tab.locator("#clip video")).to_have_count(0)
         tab.locator("#clip input[type=file]").set_input_files(MEDIA / name)
-        expect(tab.locator(".player > div")).not_to_have_attribute("data-clip", before, timeout=RESULT_MS)
+        expect(tab.locator("#player .player > div")).not_to_have_attribute("data-clip", before, timeout=RESULT_MS)
         wait_for(tab, "ready", "7")
         expect(tab.locator("#status")).to_contain_text("Done", timeout=RESULT_MS)
 
@@ -161,9 +144,9 @@ def test_cancel_keeps_what_was_ready(browser_page: Page) -> None:
     tab.get_by_role("button", name="Clip and decoder settings").click()
     tab.get_by_label("number input for Sampling steps").fill("50")
     tab.locator("#run").click()
-    expect(tab.locator(".player > div")).not_to_have_attribute("data-clip", before, timeout=RESULT_MS)
+    expect(tab.locator("#player .player > div")).not_to_have_attribute("data-clip", before, timeout=RESULT_MS)
     tab.wait_for_function(
-        "(n => 0 < n && n < 7)(document.querySelector('.player > div').dataset.ready)", timeout=RESULT_MS
+        "(n => 0 < n && n < 7)(document.querySelector('#player .player > div').dataset.ready)", timeout=RESULT_MS
     )
     tab.locator("#cancel").click()
     expect(tab.locator("#status")).to_contain_text("Cancelled", timeout=RESULT_MS)
@@ -191,12 +174,10 @@ def test_nothing_failed_on_the_way(browser_page: Page) -> None:
     assert browser_page.problems == []  # type: ignore[attr-defined]
 
 
-def test_reduced_motion_does_not_play_by_itself(page: str, browser_page: Page) -> None:
-    browser = browser_page.context.browser
-    assert browser is not None
-    tab = browser.new_page(reduced_motion="reduce", viewport={"width": 390, "height": 844})
+def test_reduced_motion_does_not_play_by_itself(page: str, open_page: Callable[..., Page]) -> None:
+    tab = open_page(reduced_motion="reduce", viewport={"width": 390, "height": 844})
     tab.goto(page)
-    expect(tab.locator(".player .panels canvas")).to_have_count(7)
+    expect(tab.locator("#player .player .panels canvas")).to_have_count(7)
     before = player(tab, "frame")
     tab.wait_for_timeout(600)
     assert player(tab, "frame") == before

@@ -20,12 +20,11 @@ from app.service import EXAMPLES
 HERE = Path(__file__).parent
 
 
-def test_functions_of_the_player_under_node() -> None:
+@pytest.mark.parametrize("script", sorted(path.name for path in HERE.glob("*.test.js")))
+def test_functions_of_the_page_under_node(script: str) -> None:
     node = shutil.which("node")
     assert node, "this test needs node; .ci/run installs it"
-    done = subprocess.run(
-        [node, "--test", str(HERE / "player.test.js")], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([node, "--test", str(HERE / script)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
 
 

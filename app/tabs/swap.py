@@ -1,0 +1,173 @@
+"""Swap and edit: the first tokens of another clip, and another first frame under the tokens of this one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from app.player import likeness, pair_payload, player, prebaked, prebaked_names
+from app.recolour import turn_hue
+from app.service import EMBEDDED, EXAMPLES, VideoService, refusal, told
+from app.share import Shared, choice, number
+from app.tabs.explore import LANE, SETTINGS, Explore, request_of
+from flextok.clip_tokens import ClipTokens
+from flextok.token_edit import swap_prefix
+
+SWAP_INTRO = (
+    "### Swap tokens\nTake the **first m tokens** of every latent frame from clip B and the rest from clip A. What the "
+    "first tokens say (where things are and how they move) comes from B, what the later ones add comes from A."
+)
+EDIT_INTRO = (
+    "### Another first frame\nKeep only one or two tokens of clip A per latent frame, and give the decoder another "
+    "**first frame**: the tokens say how the scene moves, the frame says how it looks. A probe, as in the paper: no "
+    "model was trained for it, and small ones follow it only so far."
+)
+RECOLOURED, OF_B, UPLOADED = "recolour", "other", "upload"
+LOOKS = [
+    ("First frame of A, recoloured", RECOLOURED),
+    ("First frame of B", OF_B),
+    ("A picture of yours", UPLOADED),
+]
+
+
+def build(service: VideoService, clip: Explore, tab: gr.Tab, shared: Shared) -> None:
+    """Lay out and wire the tab. Clip A is the one in Explore."""
+    entry = service.entry(EMBEDDED)
+    examples = [(prebaked(name)["title"], name) for name in prebaked_names()]
+    begun = gr.State(False)
+    with gr.Row():
+        with gr.Column(min_width=280):
+            gr.Markdown("**Clip A** is the one in Explore, with its settings. **Clip B:**")
+            other = gr.Dropdown(examples, value=examples[1][1], label="Clip B, an example", elem_id="clip-b")
+        with gr.Column(min_width=280):
+            video_b = gr.Video(
+                label="or a clip B of yours", sources=["upload", "webcam"], height=260, elem_id="video-b"
+            )
+    gr.Markdown(SWAP_INTRO)
+    with gr.Row():
+        swap_k = gr.Slider(1, entry.num_registers, 16, step=1, label="Tokens kept, k", min_width=240, elem_id="swap-k")
+        first = gr.Slider(
+            0, entry.num_registers, 4, step=1, label="of them from B: the first m", min_width=240, elem_id="m"
+        )
+        run_swap = gr.Button("Swap", variant="primary", min_width=120, elem_id="run-swap")
+    swap_status = gr.Markdown("Open with any two clips.", elem_id="swap-status")
+    swap_view = player(None, elem_id="swap-player")
+    gr.Markdown(EDIT_INTRO)
+    with gr.Row():
+        with gr.Column(min_width=280):
+            look = gr.Radio(LOOKS, value=RECOLOURED, label="First frame", elem_id="look")
+            degrees = gr.Slider(0, 360, 140, step=5, label="Hues turned by, degrees", elem_id="degrees")
+            edit_k = gr.Slider(1, entry.num_registers, 2, step=1, label="Tokens of A kept, k", elem_id="edit-k")
+            run_edit = gr.Button("Decode from this frame", variant="primary", elem_id="run-edit")
+        with gr.Column(min_width=280):
+            picture = gr.Image(
+                label="A picture of yours", type="filepath", sources=["upload", "clipboard", "webcam"], height=260,
+                elem_id="picture",
+            )  # fmt: skip
+    edit_status = gr.Markdown("", elem_id="edit-status")
+    edit_view = player(None, elem_id="edit-player")
+
+    def path_of_b(name: str, path: str | None) -> str:
+        if path:
+            return path
+        if name not in prebaked_names():  # comes from the page, so it may be anything
+            raise refusal("There is no such example.")
+        return str(EXAMPLES / f"{name}.mp4")
+
+    def both(name: str, path: str | None, settings: tuple[Any, ...]) -> tuple[ClipTokens, ClipTokens]:
+        a, _ = service.tokenize(request_of(*settings))
+        of_b = dict(zip(SETTINGS, settings, strict=True)) | {"video": path_of_b(name, path), "start_s": 0.0, "crop": ""}
+        b, _ = service.tokenize(request_of(**of_b))
+        return a, b
+
+    def swap(name: str, path: str | None, k: int, m: int, *settings: Any) -> tuple[str, dict[str, Any]]:
+        a, b = both(name, path, settings)
+        k = min(int(k), a.keep_k)
+        m = min(int(m), k)
+        with told():
+            a, b = a.prefix(k), b.prefix(k)
+            mixed = a.with_ids(swap_prefix(a.array(), b.array(), m))
+        of_a, of_b, swapped = service.decode(a), service.decode(b), service.decode(mixed)
+        clips = pair_payload(
+            a,
+            ("Clip A", [f"k = {k}"], of_a),
+            ("Swapped", [f"tokens 1-{m} of B, {m + 1}-{k} of A" if 0 < m < k else f"all {k} of {'B' if m else 'A'}",
+                         f"A: {likeness(of_a, swapped)}", f"B: {likeness(of_b, swapped)}"], swapped),
+            [("Clip B", [f"k = {k}"], of_b)],
+        )  # fmt: skip
+        return f"Shown: the first {m} of {k} tokens from B.", clips
+
+    def edit(
+        name: str, path: str | None, look: str, degrees: float, picture: str | None, k: int, *settings: Any
+    ) -> tuple[str, dict[str, Any]]:
+        request = request_of(*settings)
+        tokens, source = service.tokenize(request)
+        k = min(int(k), tokens.keep_k)
+        frame = first_frame(service, look, source[0], degrees, path_of_b(name, path), picture, request.model)
+        plain, edited = service.decode(tokens, k), service.decode_from(tokens, k, frame)
+        count = f"k = {k}: {k * tokens.latent_frames} tokens"
+        clips = pair_payload(
+            tokens.prefix(k),
+            ("Clip A", ["the source"], source),
+            ("From the new frame", [count, "begins with the frame"], edited),
+            [("The frame", ["given, held"], np.repeat(frame[None], len(source), axis=0)),
+             ("Tokens alone", [count, "without the frame"], plain)],
+        )  # fmt: skip
+        return f"Shown: {k} tokens of A per latent frame, and another first frame.", clips
+
+    def open_tab(begun: bool, name: str, path: str | None, *rest: Any) -> tuple[Any, ...]:
+        """Both views are filled when the tab comes to the front for the first time."""
+        if begun:
+            return (gr.skip(),) * 5
+        (k, m, look, degrees, picture, edit_k), settings = rest[:6], rest[6:]
+        return (
+            True,
+            *swap(name, path, k, m, *settings),
+            *edit(name, path, look, degrees, picture, edit_k, *settings),
+        )
+
+    b, settings = [other, video_b], list(clip.settings)
+    swap_inputs = [*b, swap_k, first, *settings]
+    edit_inputs = [*b, look, degrees, picture, edit_k, *settings]
+    swap_options: dict[str, Any] = {**LANE, "api_visibility": "private", "show_progress_on": swap_status}
+    edit_options: dict[str, Any] = {**LANE, "api_visibility": "private", "show_progress_on": edit_status}
+    swap_outputs, edit_outputs = [swap_status, swap_view], [edit_status, edit_view]
+    gr.on(
+        [run_swap.click, swap_k.release, first.release, other.input, video_b.upload],
+        swap, swap_inputs, swap_outputs, trigger_mode="always_last", **swap_options,
+    )  # fmt: skip
+    gr.on(
+        [run_edit.click, degrees.release, edit_k.release],
+        edit, edit_inputs, edit_outputs, trigger_mode="always_last", **edit_options,
+    )  # fmt: skip
+    everything = [begun, *b, swap_k, first, look, degrees, picture, edit_k, *settings]
+    tab.select(open_tab, everything, [begun, *swap_outputs, *edit_outputs], **swap_options)
+    for name, component, parse in (
+        ("b", other, choice(*prebaked_names())),
+        ("swap-k", swap_k, number(1, 100_000, whole=True)),
+        ("m", first, number(0, 100_000, whole=True)),
+        ("look", look, choice(*(value for _, value in LOOKS))),
+        ("hue", degrees, number(0, 360)),
+        ("edit-k", edit_k, number(1, 100_000, whole=True)),
+    ):
+        shared.add(name, component, parse)
+    picture.upload(lambda: UPLOADED, outputs=look, show_progress="hidden", api_visibility="private", queue=False)
+
+
+def first_frame(
+    service: VideoService, look: str, own: np.ndarray, degrees: float, path_b: str, picture: str | None, model: str
+) -> np.ndarray:
+    """The frame to begin with, uint8 (H, W, 3).
+
+    Raises:
+        gr.Error: there is no picture, or it cannot be read.
+    """
+    if look == RECOLOURED:
+        if isinstance(degrees, bool) or not isinstance(degrees, int | float) or not 0 <= degrees <= 360:
+            raise refusal("Hues can be turned by 0 to 360 degrees.")
+        return turn_hue(own, degrees)
+    if look == OF_B:
+        return service.picture(path_b, model)
+    return service.picture(picture, model)
