@@ -7,9 +7,10 @@ from typing import Any
 import gradio as gr
 
 from app import endpoints
+from app.generation import GeneratorService
 from app.service import EXAMPLES, MAX_UPLOAD_MB, VideoService
 from app.share import Shared, head
-from app.tabs import explore, learn, rate_distortion, reuse, swap, tokens
+from app.tabs import explore, generate, learn, long_video, rate_distortion, reuse, swap, tokens
 from app.theme import CSS
 
 TITLE = "FlexTok Video"
@@ -18,6 +19,7 @@ TITLE = "FlexTok Video"
 def build_demo(service: VideoService) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         gr.Markdown(f"# {TITLE}\nVideo as tokens that go from coarse to fine: stop anywhere, get the whole clip.")
+        generators = GeneratorService()
         shared, names = Shared(), dict[str, gr.Tab]()
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Explore", id="explore") as names["explore"]:
@@ -27,6 +29,10 @@ def build_demo(service: VideoService) -> gr.Blocks:
                 tokens.build(service, demo, clip, tabs, names["tokens"])
             with gr.Tab("Swap and edit", id="swap") as names["swap"]:
                 swap.build(service, clip, names["swap"], shared)
+            with gr.Tab("Generate", id="generate") as names["generate"]:
+                generate.build(generators, clip, tabs)
+            with gr.Tab("Long video", id="long-video") as names["long-video"]:
+                long_video.build(generators)
             with gr.Tab("Rate-distortion", id="rate-distortion") as names["rate-distortion"]:
                 rate_distortion.build(service, demo, clip.shown, shared)
             with gr.Tab("Learn", id="learn") as names["learn"]:

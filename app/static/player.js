@@ -8,7 +8,7 @@
 // with all frames side by side. All texts reach the page through textContent.
 //
 // Optional: `compare` {wipe, flip, difference} turns it into a player of two clips, `source` and the only result, with
-// these texts for its views and neither budgets nor chart; `sourceTitle`, `sourceLines`, and in a result `title` and
+// these texts for its views and neither budgets nor chart; `views` gives such texts alone; `sourceTitle`, `sourceLines`, and in a result `title` and
 // `lines`, replace what panels say; `extra` [{id, title, lines, sprite, frames}] are further panels.
 
 const DIFF_MAX = 128; // 8-bit levels at the end of the heatmaps' scale: fixed, so that maps of all k compare
@@ -97,6 +97,12 @@ const VIEWS = {
   difference: "Difference to the original",
   change: "What the last doubling changed",
 };
+
+/** What the views of a payload are called. */
+function viewTexts(payload) {
+  const own = payload.compare || payload.views;
+  return own ? { ...VIEWS, ...own } : VIEWS;
+}
 
 const PARTS = ["examples", "panels", "seeds", "transport", "budget", "views", "chart", "note"];
 
@@ -331,7 +337,8 @@ function mountPlayer(element, props, watch, trigger, server) {
     const heatView = state.view === "difference" || state.view === "change";
     wipe.hidden = state.view !== "wipe";
     legend.hidden = !heatView;
-    const pair = payload.compare ? payload.compare.difference : "original against tokens";
+    const texts = viewTexts(payload);
+    const pair = texts === VIEWS ? "original against tokens" : texts.difference;
     const compared = state.view === "change" && below !== null ? `k = ${below} against k = ${result.k}` : pair;
     legend.textContent = heatView ? `${compared}; black 0 to white ${DIFF_MAX} of 255 levels, the same scale for every k` : "";
     play.textContent = state.playing ? "❚❚ pause" : "▶ play";
@@ -341,7 +348,7 @@ function mountPlayer(element, props, watch, trigger, server) {
     budget.textContent = budgetLine(k, payload.latentFrames, payload.bitsPerToken, payload.numFrames);
     slider.value = payload.registers.indexOf(result);
     const quality = result && Number.isFinite(result.psnr) ? `, PSNR ${result.psnr.toFixed(1)} dB` : "";
-    const viewText = (payload.compare && payload.compare[state.view]) || VIEWS[state.view];
+    const viewText = viewTexts(payload)[state.view];
     stage.setAttribute("aria-label", payload.compare ? viewText : `${viewText}; ${budget.textContent}${quality}`);
     root.dataset.k = k;
     root.dataset.view = state.view;
@@ -482,7 +489,7 @@ function mountPlayer(element, props, watch, trigger, server) {
     ticks.replaceChildren(...latentTicks(payload.numFrames, payload.ratio).map((frame) => new Option("", frame)));
     root.classList.toggle("comparing", Boolean(payload.compare));
     for (const label of views.children) {
-      const text = payload.compare ? payload.compare[label.dataset.view] : VIEWS[label.dataset.view];
+      const text = payload.compare ? payload.compare[label.dataset.view] : viewTexts(payload)[label.dataset.view];
       label.hidden = !text;
       if (text) label.lastChild.textContent = text;
     }

@@ -186,6 +186,7 @@ class ARTransformer(ModelMixin, ConfigMixin):
         self.text = TextEncoder(len(self.word_tokenizer), max_words, dim, text_depth, head_dim)
         self.class_table = nn.Embedding(len(classes) + 1, dim)  # the last one is "no class"
         self.start = nn.Parameter(torch.randn(dim) * 0.5)
+        self.text_start = nn.Linear(dim, dim, bias=False)
         self.ids = nn.Embedding(self.quantizer.num_ids, dim)
         self.code_in = nn.Linear(len(levels), dim)
         self.frame = nn.Embedding(num_frames, dim)
@@ -224,8 +225,11 @@ class ARTransformer(ModelMixin, ConfigMixin):
             raise ValueError(f"a text may have {longest} words, this one has {word_ids.shape[1]}")
         if word_ids.numel() and not 0 <= int(word_ids.min()) <= int(word_ids.max()) < words:
             raise ValueError(f"word ids must be in 0..{words - 1}")
+        text, real = self.text(word_ids)
+        # What the text says as a whole joins the class in the start token, which every token sees: cross-attention
+        # alone is learned late.
         start = self.start + self.class_table(torch.where(class_ids < 0, classes, class_ids))
-        return ARCondition(start, *self.text(word_ids))
+        return ARCondition(start + self.text_start(text[:, 0]), text, real)
 
     def forward(
         self, sequence: Tensor, condition: ARCondition, cache: KVCache | None = None, text: TextCache | None = None

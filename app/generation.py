@@ -1,0 +1,196 @@
+"""Generated clips for the page: the service behind Generate and Long video, and what the player shows of them."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from app.player import panel_budgets, psnr_db, sprite
+from app.service import MAX_SEED, refusal, told
+from flextok.data.toybox_spec import ACTIONS, FPS
+
+if TYPE_CHECKING:
+    from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
+
+BUDGETS = (1, 2, 4, 8, 16, 32, 64)
+GRID_TOKENS = 64
+"""Tokens per latent frame of the grid, whatever the clip."""
+MAX_PROMPT = 400
+MAX_CHUNKS = 5
+BAR = 3
+"""Height of the bar under a long video, in its own pixels."""
+CHUNK_COLORS = ((96, 165, 250), (251, 191, 36))
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """What a visitor asks for; the action counts where there is no prompt. `check` names what will not do."""
+
+    action: str
+    prompt: str = ""
+    keep_k: int = 16
+    seed: int = 0
+    guidance: float = 1.5
+    temperature: float = 1.0
+    chunks: int = 1
+
+    def check(self) -> None:
+        if not self.prompt.strip() and self.action not in ACTIONS:
+            raise refusal(f"Choose one of the actions or write a prompt; {self.action!s:.40} is neither.")
+        if len(self.prompt) > MAX_PROMPT:
+            raise refusal(f"The prompt has {len(self.prompt)} characters; at most {MAX_PROMPT} are read.")
+        for name, value, low, high in (
+            ("Tokens per latent frame", self.keep_k, 1, BUDGETS[-1]),
+            ("Seed", self.seed, 0, MAX_SEED),
+            ("Guidance", self.guidance, 0, 20),
+            ("Temperature", self.temperature, 0, 3),
+            ("Chunks", self.chunks, 1, MAX_CHUNKS),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:  # NaN too
+                raise refusal(f"{name} must be between {low} and {high}, not {value!s:.40}.")
+
+    def wanted(self) -> dict[str, Any]:
+        """Arguments of the pipeline."""
+        prompt = self.prompt.strip()
+        return {"prompt": prompt} if prompt else {"action": self.action}
+
+    @property
+    def said(self) -> str:
+        return self.prompt.strip() or self.action
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One clip, uint8 (T, H, W, 3), and the tokens it took."""
+
+    keep_k: int
+    frames: np.ndarray
+    tokens: int
+
+
+class GeneratorService:
+    """Holds the embedded generator; loads it when it is first asked for one."""
+
+    def __init__(self) -> None:
+        self._pipe: VideoGeneratorPipeline | None = None
+        self._lock = threading.Lock()
+
+    def pipe(self) -> VideoGeneratorPipeline:
+        with self._lock:
+            if self._pipe is None:
+                from flextok.generators import load_generator
+
+                self._pipe = load_generator("embedded-class")
+            return self._pipe
+
+    def generate(self, request: GenerateRequest) -> Iterator[Generated]:
+        """One sequence of tokens, decoded at every budget up to the one asked for as soon as its tokens are there.
+
+        Raises:
+            gr.Error: with one sentence for whatever is wrong with the request.
+        """
+        request.check()
+        with told():
+            import torch
+
+            from flextok.data.pixels import to_uint8
+
+            budgets = [*(k for k in BUDGETS if k < request.keep_k), int(request.keep_k)]
+            for result in self.pipe().refine(
+                **request.wanted(),
+                budgets=budgets,
+                guidance_scale=request.guidance,
+                temperature=request.temperature,
+                generator=torch.Generator().manual_seed(int(request.seed)),
+            ):
+                ids = result.token_ids[0]
+                yield Generated(ids.shape[1], to_uint8(result.frames)[0], ids.numel())
+
+    def long_video(self, request: GenerateRequest) -> Iterator[Generated]:
+        """The video so far, after every chunk.
+
+        Raises:
+            gr.Error: as `generate`.
+        """
+        request.check()
+        with told():
+            import torch
+
+            from flextok.data.pixels import to_uint8
+
+            frames, tokens = np.zeros((0, 64, 64, 3), np.uint8), 0
+            for chunk in self.pipe().stream(
+                **request.wanted(),
+                keep_k=int(request.keep_k),
+                num_frames=1 + 16 * int(request.chunks),
+                guidance_scale=request.guidance,
+                temperature=request.temperature,
+                generator=torch.Generator().manual_seed(int(request.seed)),
+            ):
+                frames = np.concatenate([frames, to_uint8(chunk.frames)[0]])
+                tokens += chunk.token_ids[0].numel()
+                yield Generated(int(request.keep_k), frames, tokens)
+
+    def unknown(self, prompt: str) -> list[str]:
+        """Words of a prompt that the model has never seen."""
+        return self.pipe().unknown_words(prompt) if prompt.strip() else []
+
+
+def generated_payload(results: list[Generated], said: str) -> dict[str, Any]:
+    """What the player shows of one sequence at several budgets; the finest stands where an original would."""
+    finest = results[-1]
+    size = finest.frames.shape[1]
+    rows = []
+    for result in results:
+        quality = None if result is finest else round(psnr_db(result.frames, finest.frames), 2)
+        lines = [f"{result.tokens} tokens"] + ([] if quality is None else [f"PSNR {quality:.1f} dB to the finest"])
+        rows.append(
+            {
+                "k": result.keep_k,
+                "tokens": result.tokens,
+                "bytes": -(-result.tokens * 10 // 8),
+                "psnr": quality,
+                "frames": len(result.frames),
+                "sprite": sprite(result.frames),
+                "lines": lines,
+            }
+        )
+    return {
+        "id": uuid.uuid4().hex[:12],
+        "title": said,
+        "fps": FPS,
+        "numFrames": len(finest.frames),
+        "size": size,
+        "ratio": 4,
+        "source": rows[-1]["sprite"],
+        "sourceTitle": f"Finest: k = {finest.keep_k}",
+        "sourceLines": [said[:80]],
+        "bitsPerToken": 10,
+        "latentFrames": 1 + (len(finest.frames) - 1) // 4,
+        "maxK": max(finest.keep_k, 2),
+        "shown": panel_budgets([result.keep_k for result in results]),
+        "registers": rows,
+        "grid": [],
+        "shortGrid": [],
+        "views": {
+            "wipe": "Wipe: finest | fewer tokens",
+            "flip": "Fewer tokens (hold Space: finest)",
+            "difference": "Difference to the finest",
+        },
+        "note": "Every panel is the same sequence of tokens, stopped earlier or later.",
+    }
+
+
+def with_chunk_bar(frames: np.ndarray, total: int) -> np.ndarray:
+    """Frames (T, H, W, 3) with a bar below that fills as they play, its colour changing where a chunk begins."""
+    count, _, width, _ = frames.shape
+    bar = np.full((count, BAR, width, 3), 40, np.uint8)
+    for column in range(width):
+        frame = column * total // width  # the frame of the whole video that this column stands for
+        bar[min(frame, count) :, :, column] = CHUNK_COLORS[max(frame - 1, 0) // 16 % len(CHUNK_COLORS)]
+    return np.concatenate([frames, bar], axis=1)

@@ -1,0 +1,89 @@
+"""Generate: a clip from an action or a text, sharpening as its tokens arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from app.files import fresh_file
+from app.generation import GRID_TOKENS, GenerateRequest, GeneratorService, generated_payload
+from app.player import player
+from app.render import enlarged
+from app.service import MAX_SEED, refusal
+from app.tabs.explore import LANE, Explore
+from flextok.data.toybox_spec import ACTIONS
+
+INTRO = (
+    "An autoregressive model writes tokens **time first**: token 1 of every latent frame, then token 2 of every latent "
+    "frame, and so on. Wherever it stops there is a whole clip, and each further round adds detail. It knows the small "
+    "world it was trained on: five shapes, ten colours, twelve actions."
+)
+PROMPTS = [
+    "a large red ball rolls left past a blue cube on grass in daylight",
+    "a small green cube bounces on sand at sunset",
+    "a large blue cylinder spins on a stone floor at night",
+    "a small yellow cone comes closer on slate under a mint sky",
+]
+
+
+def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs) -> None:
+    """Lay out and wire the tab. A generated clip can become the one in Explore."""
+    gr.Markdown(INTRO)
+    last = gr.State(None)
+    with gr.Row():
+        with gr.Column(min_width=280):
+            action = gr.Radio(list(ACTIONS), value="bounces", label="Action", elem_id="action")
+            prompt = gr.Textbox(
+                label="or a text (counts before the action)", placeholder=PROMPTS[0], max_length=400, elem_id="prompt"
+            )
+            gr.Examples([[text] for text in PROMPTS], prompt, label="Texts to try", api_name=False)  # type: ignore[arg-type]
+        with gr.Column(min_width=280):
+            keep_k = gr.Slider(1, 64, 16, step=1, label="Tokens per latent frame, k", elem_id="generate-k")
+            seed = gr.Number(0, minimum=0, maximum=MAX_SEED, precision=0, label="Seed", elem_id="generate-seed")
+            with gr.Accordion("How tokens are drawn", open=False):
+                guidance = gr.Slider(0, 6, 1.5, step=0.1, label="Guidance scale", elem_id="generate-guidance")
+                temperature = gr.Slider(0, 1.5, 1.0, step=0.05, label="Temperature", elem_id="temperature")
+            with gr.Row():
+                run = gr.Button("Generate", variant="primary", elem_id="generate")
+                stop = gr.Button("Stop", elem_id="generate-stop")
+            to_explore = gr.Button("Open in Explore", elem_id="to-explore")
+    status = gr.Markdown("Choose an action or write a text.", elem_id="generate-status")
+    view = player(None, elem_id="generate-player")
+
+    def generate(
+        action: str, prompt: str, keep_k: int, seed: int, guidance: float, temperature: float
+    ) -> Iterator[tuple[Any, ...]]:
+        """Generate a clip: yields the status, what the player shows and the frames so far, coarsest first."""
+        request = GenerateRequest(action, prompt or "", keep_k, seed, guidance, temperature)
+        request.check()
+        unknown = generators.unknown(request.prompt)
+        note = f" This small model does not know: {', '.join(unknown)[:200]}." if unknown else ""
+        results, said = [], ""
+        for result in generators.generate(request):
+            results.append(result)
+            said = (
+                f"k = {result.keep_k}: {result.tokens} tokens for {len(result.frames)} frames; a grid of 8x8 cells has "
+                f"{GRID_TOKENS * 5}.{note}"
+            )
+            payload = generated_payload(results, request.said) if len(results) > 1 else gr.skip()
+            yield said, payload, result.frames
+        if len(results) == 1:
+            yield said, generated_payload(results, request.said), results[0].frames
+
+    def open_in_explore(frames: Any) -> tuple[str, Any, str]:
+        if frames is None:
+            raise refusal("Generate a clip first.")
+        from flextok.data.video_io import write_video
+
+        path = fresh_file("generated.mp4")
+        write_video(enlarged(frames), path, 8)
+        return str(path), gr.Tabs(selected="explore"), "The generated clip is loaded: press Tokenize and decode."
+
+    inputs = [action, prompt, keep_k, seed, guidance, temperature]
+    options: dict[str, Any] = {**LANE, "show_progress_on": status}
+    running = run.click(generate, inputs, [status, view, last], api_name="generate", **options)
+    entered = prompt.submit(generate, inputs, [status, view, last], api_visibility="private", **options)
+    stop.click(None, cancels=[running, entered], api_visibility="private")
+    to_explore.click(open_in_explore, last, [clip.video, tabs, clip.status], api_visibility="private")
