@@ -97,7 +97,7 @@ function mountStrip(element, props, watch, trigger) {
   const scroller = make("div", "scroller");
   const grid = make("div", "grid");
   grid.setAttribute("role", "grid");
-  grid.setAttribute("aria-label", "Token ids: a row for each latent frame, a column for each register");
+  grid.setAttribute("aria-label", "Token ids: a row for each latent frame, a column for each register; arrows move, Enter changes a token, c its register in all frames, r its latent frame");
   scroller.append(grid);
   const about = make("p", "about");
   about.setAttribute("aria-live", "polite");

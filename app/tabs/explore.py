@@ -194,11 +194,17 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
     settings = [video, start_s, length_s, fps, crop, steps, guidance, seed, model]
     private: dict[str, Any] = {**LANE, "api_visibility": "private", "show_progress_on": status}
     running = run.click(reconstruct, inputs, outputs, api_name="reconstruct", show_progress_on=status, **LANE)
-    uploaded = video.upload(from_the_start, [video, also_k, fps, steps, guidance, seed, model], outputs, **private)
+    brief = [video, also_k, fps, steps, guidance, seed, model]
+    uploaded = gr.on([video.upload, video.stop_recording], from_the_start, brief, outputs, **private)
     found = converted.upload(convert, converted, video, **private)
-    decoded = found.success(from_the_start, [video, also_k, fps, steps, guidance, seed, model], outputs, **private)
+    decoded = found.success(from_the_start, brief, outputs, **private)
     # Another clip is read whole and from its start; a link that opens with a trim sets all of it at once.
-    gr.on([video.upload, converted.upload], lambda: (0, 0, ""), outputs=[start_s, length_s, crop], **QUIET)
+    gr.on(
+        [video.upload, video.stop_recording, converted.upload],
+        lambda: (0, 0, ""),
+        outputs=[start_s, length_s, crop],
+        **QUIET,
+    )
     gr.on(
         [video.change, start_s.change, length_s.change, fps.change], preview, settings, [plan, crop],
         show_progress="hidden", api_visibility="private", trigger_mode="always_last",
@@ -221,7 +227,7 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
     ):
         shared.add(name, component, parse, rerun=True)
     forget = {"fn": None, "js": "() => window.flextokUrl.set('example', '', '')", "show_progress": "hidden"}
-    gr.on([video.upload, converted.upload, video.clear], **forget)
+    gr.on([video.upload, video.stop_recording, converted.upload, video.clear], **forget)
     return Explore(shown, video, status, tuple(settings), view, stop, reconstruct, tuple(inputs))
 
 
