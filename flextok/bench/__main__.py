@@ -10,6 +10,7 @@ import importlib
 import sys
 
 BENCHES = {
+    "generation": "flextok.bench.generation",
     "parity": "flextok.bench.parity",
     "reconstruction": "flextok.bench.reconstruction",
     "released": "flextok.bench.released",

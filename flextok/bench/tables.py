@@ -146,12 +146,27 @@ def _budgets(report: dict[str, Any]) -> list[str]:
     return list(report["toybox_test"]["register"])
 
 
+def generation_table() -> str:
+    report = json.loads((RESULTS / "generation.json").read_text())
+    lines = [
+        "| k | tokens a clip | class score | class score, text | text match | Toybox FVD |",
+        "|---|---|---|---|---|---|",
+    ]
+    for k, row in report["budgets"].items():
+        lines.append(
+            f"| {k} | {row['tokens']} | {row['class_score']:.2f} | {row['text_class_score']:.2f} | "
+            f"{row['text_match']:.2f} | {row['Toybox FVD']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "reconstruction": reconstruction_table,
     "card-register": register_card,
     "card-grid": grid_card,
     "solvers": solver_table,
     "released": released_table,
+    "generation": generation_table,
     "scorer": scorer_table,
 }
 

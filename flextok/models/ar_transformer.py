@@ -186,7 +186,7 @@ class ARTransformer(ModelMixin, ConfigMixin):
         self.text = TextEncoder(len(self.word_tokenizer), max_words, dim, text_depth, head_dim)
         self.class_table = nn.Embedding(len(classes) + 1, dim)  # the last one is "no class"
         self.start = nn.Parameter(torch.randn(dim) * 0.5)
-        self.text_start = nn.Linear(dim, dim, bias=False)
+        self.word_start = nn.Embedding(len(self.word_tokenizer), dim)
         self.ids = nn.Embedding(self.quantizer.num_ids, dim)
         self.code_in = nn.Linear(len(levels), dim)
         self.frame = nn.Embedding(num_frames, dim)
@@ -200,7 +200,7 @@ class ARTransformer(ModelMixin, ConfigMixin):
         self._initialise(layers)
 
     def _initialise(self, layers: list[_Layer]) -> None:
-        for table in (self.ids, self.class_table, self.frame, self.place, self.text.words):
+        for table in (self.ids, self.class_table, self.word_start, self.frame, self.place, self.text.words):
             nn.init.normal_(table.weight, std=0.1)
         nn.init.zeros_(self.joint.weight)  # digits first; what they leave out is learned on top
         for layer in layers:
@@ -225,11 +225,12 @@ class ARTransformer(ModelMixin, ConfigMixin):
             raise ValueError(f"a text may have {longest} words, this one has {word_ids.shape[1]}")
         if word_ids.numel() and not 0 <= int(word_ids.min()) <= int(word_ids.max()) < words:
             raise ValueError(f"word ids must be in 0..{words - 1}")
-        text, real = self.text(word_ids)
-        # What the text says as a whole joins the class in the start token, which every token sees: cross-attention
-        # alone is learned late.
         start = self.start + self.class_table(torch.where(class_ids < 0, classes, class_ids))
-        return ARCondition(start + self.text_start(text[:, 0]), text, real)
+        # The words as a set join the class in the start token, which every token sees: cross-attention alone was not
+        # used after 800 steps.
+        there = (word_ids > 0)[..., None]
+        start = start + (self.word_start(word_ids) * there).sum(1) * there.sum(1).clamp(min=1).rsqrt()
+        return ARCondition(start, *self.text(word_ids))
 
     def forward(
         self, sequence: Tensor, condition: ARCondition, cache: KVCache | None = None, text: TextCache | None = None

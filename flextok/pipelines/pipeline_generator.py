@@ -172,7 +172,7 @@ class VideoGeneratorPipeline(DiffusionPipeline):
         last: Tensor | None = None
         for number in range(chunks):
             wanted = [texts[number] for texts in per_chunk]
-            known = None if last is None else self.decoder.tokenize(last.clamp(-1, 1))
+            known = None if last is None else self.decoder.tokenize(last)
             count = k * self.transformer.token_order.num_frames
             *_, sequence = stream_tokens(
                 self.transformer, *self._conditions(wanted, action is not None), count, settings, generators, known
@@ -181,7 +181,7 @@ class VideoGeneratorPipeline(DiffusionPipeline):
             frames = self.decoder.detokenize(
                 ids, num_inference_steps=num_inference_steps, conditioning_frames=last, generator=generators
             ).frames
-            last = frames[:, :, -1:]
+            last = frames[:, :, -1:].clamp(-1, 1)
             first = 0 if number == 0 else 1
             yield VideoGeneratorOutput(frames=frames[:, :, first:], token_ids=ids[:, first:])
 

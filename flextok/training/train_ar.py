@@ -47,7 +47,10 @@ class ARConfig:
 
 
 class ARObjective(nn.Module):
-    """Mean cross-entropy of the tokens of a batch, and of its first budgets for the record."""
+    """Cross-entropy of the tokens of a batch, in time-first order weighted so that every doubling of k counts alike.
+
+    Without weights the first token of each frame, which says most of what was asked for, is 1 of 16 or 64.
+    """
 
     def __init__(self, model: ARTransformer) -> None:
         super().__init__()
@@ -55,7 +58,12 @@ class ARObjective(nn.Module):
 
     def forward(self, step: int, sequence: Tensor, classes: Tensor, words: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
         """sequence: (b, n) ids in the model's order; classes: (b,), -1 for none; words: (b, s), 0 for none."""
-        return {"loss": self.errors(sequence, classes, words).mean()}
+        errors = self.errors(sequence, classes, words)
+        weights = torch.ones(errors.shape[1], device=errors.device)
+        if self.model.token_order.order == "time_first":
+            _, register = self.model.token_order.places()
+            weights = 1 / (1 + register[: errors.shape[1]].to(errors.device))
+        return {"loss": (errors * weights).mean() / weights.mean(), "nats": errors.detach().mean()}
 
     def errors(self, sequence: Tensor, classes: Tensor, words: Tensor) -> Tensor:
         """Cross-entropy of each token, nats: (b, n)."""

@@ -96,11 +96,10 @@ def test_guidance_leads_towards_the_condition(model: ARTransformer) -> None:
 
 
 def test_known_frames_are_kept_and_seen(model: ARTransformer) -> None:
-    order = model.token_order
-    samples = []
+    order, seeds, samples = model.token_order, list(range(20)), []
     for value in (1, 4):
-        known = torch.full((1, 1, 4), value)
-        samples.append(order.unflatten(_sample(model, [0], [""], [0], known=known, temperature=0.0)))
+        known = torch.full((20, 1, 4), value)
+        samples.append(order.unflatten(_sample(model, [0] * 20, [""] * 20, seeds, known=known)))
         assert (samples[-1][:, 0] == value).all()
     assert not torch.equal(samples[0][:, 1:], samples[1][:, 1:])
 

@@ -1,0 +1,130 @@
+"""Class, text and long video, with small untrained networks: shapes, seeds, prefixes, chunks and refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from flextok.generators import load_generator
+from flextok.models.ar_transformer import ARTransformer
+from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
+from flextok.models.loading import CheckpointError
+from flextok.models.register_tokenizer import RegisterTokenizer
+from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
+from flextok.prompts import chunk_prompts
+from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
+
+SMALL = {"dim": 32, "head_dim": 16}
+
+
+@pytest.fixture(scope="module")
+def pipe() -> VideoGeneratorPipeline:
+    torch.manual_seed(0)
+    pipe = VideoGeneratorPipeline(
+        AutoencoderCausalVideo(16, (8, 8), (8, 8), (1, 1), (1, 1)),
+        RegisterTokenizer(num_registers=4, levels=(3, 2), encoder_depth=1, decoder_depth=1, **SMALL),
+        RectifiedFlowScheduler(),
+        ARTransformer(
+            tokens_per_frame=4, levels=(3, 2), classes=("bounces", "drops"), words=("a", "ball", "red", "bounces"),
+            depth=1, text_depth=1, **SMALL,
+        ),
+        name="test",
+        num_inference_steps=1,
+    )  # fmt: skip
+    for part in (pipe.vae, pipe.tokenizer, pipe.transformer):
+        for parameter in part.parameters():
+            parameter.data += 0.05 * torch.randn(parameter.shape)
+        part.eval()
+    return pipe
+
+
+def _seed(value: int) -> torch.Generator:
+    return torch.Generator().manual_seed(value)
+
+
+def test_a_batch_is_its_clips_one_by_one(pipe: VideoGeneratorPipeline) -> None:
+    both = pipe.class_to_video(["bounces", "drops"], keep_k=2, generator=[_seed(1), _seed(2)])
+    assert both.frames.shape == (2, 3, 17, 64, 64)
+    assert both.token_ids.shape == (2, 5, 2)
+    for index, action in enumerate(("bounces", "drops")):
+        alone = pipe.class_to_video(action, keep_k=2, generator=_seed(index + 1))
+        assert torch.equal(alone.token_ids[0], both.token_ids[index])
+        torch.testing.assert_close(alone.frames[0], both.frames[index], atol=1e-4, rtol=1e-4)
+
+
+def test_budgets_are_prefixes_of_one_sequence(pipe: VideoGeneratorPipeline) -> None:
+    results = list(pipe.refine(prompt="a red ball", budgets=(1, 2, 4), generator=_seed(3)))
+    assert [r.token_ids.shape[2] for r in results] == [1, 2, 4]
+    for result in results:
+        assert torch.equal(result.token_ids, results[-1].token_ids[:, :, : result.token_ids.shape[2]])
+        assert result.frames.shape == (1, 3, 17, 64, 64)
+
+
+def test_long_video_streams_chunks_that_go_on(pipe: VideoGeneratorPipeline) -> None:
+    chunks = list(pipe.stream("a red ball", keep_k=2, num_frames=49, generator=_seed(4)))
+    assert [c.frames.shape[2] for c in chunks] == [17, 16, 16]
+    assert [c.token_ids.shape[1] for c in chunks] == [5, 4, 4]
+    whole = pipe.long_video("a red ball", 49, keep_k=2, generator=_seed(4))
+    assert torch.equal(whole.frames, torch.cat([c.frames for c in chunks], dim=2))
+    short = pipe.text_to_video("a red ball", keep_k=2, generator=_seed(4))
+    assert torch.equal(short.frames, whole.frames[:, :, :17])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({}, "one of the two"),
+        ({"prompt": "a", "action": "drops"}, "one of the two"),
+        ({"prompt": ""}, "empty"),
+        ({"prompt": "   "}, "empty"),
+        ({"prompt": "elephant zebra"}, "does not know: elephant, zebra"),
+        ({"prompt": "a red " * 100}, "words"),
+        ({"action": "flies"}, "not one of the actions"),
+        ({"action": []}, "nothing"),
+        ({"action": "drops", "keep_k": 0}, "keep_k=0"),
+        ({"action": "drops", "keep_k": 5}, "keep_k=5"),
+        ({"action": "drops", "num_frames": 20}, "nearest"),
+        ({"action": "drops", "num_frames": 17 + 16 * 100}, "at most"),
+        ({"action": "drops", "temperature": -1.0}, "temperature"),
+        ({"action": ["drops", "drops"], "generator": [_seed(0)]}, "generators"),
+    ],
+)
+def test_what_cannot_be_made_is_one_sentence(
+    pipe: VideoGeneratorPipeline, arguments: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        pipe(**arguments)  # type: ignore[arg-type]
+
+
+def test_unknown_words_are_named_and_left_out(pipe: VideoGeneratorPipeline) -> None:
+    assert pipe.unknown_words("a Red elephant, a ball") == ["elephant", ","]
+    with_one = pipe("a red elephant ball", keep_k=1, generator=_seed(5))
+    assert torch.equal(with_one.token_ids, pipe("a red ball", keep_k=1, generator=_seed(5)).token_ids)
+
+
+def test_saved_and_loaded_is_the_same(pipe: VideoGeneratorPipeline, tmp_path: Path) -> None:
+    pipe.save_pretrained(tmp_path)
+    loaded = load_generator(tmp_path)
+    assert loaded.info == pipe.info
+    a, b = (p.class_to_video("drops", keep_k=3, generator=_seed(6)) for p in (pipe, loaded))
+    assert torch.equal(a.token_ids, b.token_ids)
+    assert torch.equal(a.frames, b.frames)
+    (tmp_path / "transformer/diffusion_pytorch_model.safetensors").write_bytes(b"no")
+    with pytest.raises(CheckpointError, match="safetensors"):
+        load_generator(tmp_path)
+    with pytest.raises(CheckpointError, match="not a folder"):
+        load_generator("nobody/nothing")
+
+
+def test_chunk_prompts() -> None:
+    text = "a large red ball rolls left, then bounces and then spins near a blue cube on grass"
+    assert chunk_prompts(text, 4) == [
+        "a large red ball rolls left near a blue cube on grass",
+        "a large red ball bounces near a blue cube on grass",
+        "a large red ball spins near a blue cube on grass",
+        "a large red ball spins near a blue cube on grass",
+    ]
+    assert chunk_prompts("a red ball bounces up and down on sand", 2) == ["a red ball bounces up and down on sand"] * 2
+    assert chunk_prompts("", 1) == [""]
