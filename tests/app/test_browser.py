@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gradio
@@ -16,10 +16,11 @@ RESULT_MS = 90_000
 
 
 @pytest.fixture(scope="module")
-def browser_page(page: str, open_page: Callable[..., Page]) -> Page:
+def browser_page(page: str, open_page: Callable[..., Page]) -> Iterator[Page]:
     tab = open_page()
     tab.goto(page)
-    return tab
+    yield tab
+    tab.close()  # an open page goes on playing, which takes a processor from the tests after these
 
 
 def player(tab: Page, name: str) -> str | None:

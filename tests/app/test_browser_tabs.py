@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,10 +24,11 @@ Open = Callable[..., Page]
 
 
 @pytest.fixture(scope="module")
-def tab(page: str, open_page: Open) -> Page:
+def tab(page: str, open_page: Open) -> Iterator[Page]:
     opened = open_page()
     opened.goto(page)
-    return opened
+    yield opened
+    opened.close()
 
 
 def state(tab: Page, where: str) -> Locator:
