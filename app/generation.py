@@ -35,7 +35,7 @@ class GenerateRequest:
     prompt: str = ""
     keep_k: int = 16
     seed: int = 0
-    guidance: float = 1.5
+    guidance: float = 3.0
     temperature: float = 1.0
     chunks: int = 1
 

@@ -4,4 +4,5 @@ from __future__ import annotations
 
 CSS = """
 #clip video { max-height: 220px; }
+#generate-player .more-seeds { display: none; }
 """

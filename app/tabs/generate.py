@@ -43,7 +43,7 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs) -> None:
             keep_k = gr.Slider(1, 64, 16, step=1, label="Tokens per latent frame, k", elem_id="generate-k")
             seed = gr.Number(0, minimum=0, maximum=MAX_SEED, precision=0, label="Seed", elem_id="generate-seed")
             with gr.Accordion("How tokens are drawn", open=False):
-                guidance = gr.Slider(0, 6, 1.5, step=0.1, label="Guidance scale", elem_id="generate-guidance")
+                guidance = gr.Slider(0, 6, 3, step=0.1, label="Guidance scale", elem_id="generate-guidance")
                 temperature = gr.Slider(0, 1.5, 1.0, step=0.05, label="Temperature", elem_id="temperature")
             with gr.Row():
                 run = gr.Button("Generate", variant="primary", elem_id="generate")

@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
             "class_score": class_score(scorer, by_class, actions),
             "text_class_score": class_score(scorer, by_text, [spec.actions[0] for spec in specs]),
             "text_match": text_match(scorer, by_text, specs),
-            **distance.compute(),
+            **{name: float(value) for name, value in distance.compute().items()},
         }
         print(k, report["budgets"][k], flush=True)
         if options.sheet is not None and k == max(options.budgets):

@@ -65,7 +65,7 @@ class VideoGeneratorPipeline(DiffusionPipeline):
         fps: float = 8.0,
         licence: str = "unknown",
         num_inference_steps: int = 4,
-        guidance_scale: float = 1.5,
+        guidance_scale: float = 3.0,
     ) -> None:
         super().__init__()
         self.register_modules(vae=vae, tokenizer=tokenizer, scheduler=scheduler, transformer=transformer)

@@ -23,7 +23,7 @@ class ExportConfig:
     transformer: Path = Path("runs/ar-register/weights")
     out: Path = Path("assets/embedded-generator")
     num_inference_steps: int = 4
-    guidance_scale: float = 1.5
+    guidance_scale: float = 3.0
 
 
 def main(config: ExportConfig) -> None:
