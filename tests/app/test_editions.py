@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import http.server
 import json
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from app.player import prebaked
 from app.static_export import export
@@ -46,14 +45,6 @@ def static_page(edition: Path) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium, "these tests need Debian's chromium; .ci/run installs it"
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=chromium, args=app_tests.FLAGS)
 
 
 @pytest.fixture(scope="module")
