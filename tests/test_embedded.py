@@ -50,13 +50,13 @@ def test_info(register: VideoTokenizerPipeline, grid: VideoTokenizerPipeline) ->
 def test_more_tokens_give_a_nearer_video(register: VideoTokenizerPipeline, video: torch.Tensor) -> None:
     """Fails if tokens are ignored, if a longer prefix does harm, or if another clip's tokens would do as well.
 
-    Margins belong to the weights that ship, which gain 2.9 dB from k = 1 to 64 on 64 clips.
+    Margins belong to the weights that ship, which gain 6.9 dB from k = 1 to 64 on 64 clips.
     """
     ids = register.tokenize(video)
     noise = register.prepare_latents(ids, torch.Generator().manual_seed(0))
     values = [float(psnr(register.detokenize(ids, k, latents=noise).frames, video).mean()) for k in (1, 4, 16, 64)]
-    assert all(after > before - 0.4 for before, after in itertools.pairwise(values)), values
-    assert values[-1] > values[0] + 2, values
+    assert all(after > before + 0.5 for before, after in itertools.pairwise(values)), values
+    assert values[-1] > values[0] + 5, values
     shuffled = float(psnr(register.detokenize(ids.roll(1, 0), latents=noise).frames, video).mean())
     assert values[-1] > shuffled + 4
 
