@@ -20,6 +20,7 @@ from flextok.models.grid_tokenizer import GridTokenizer
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.pipeline_output import VideoPipelineOutput
 from flextok.pipelines.sampling import sample_latents
+from flextok.pipelines.seams import soften_seam
 from flextok.quantizers.fsq import FSQ
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 
@@ -240,6 +241,10 @@ class VideoTokenizerPipeline(DiffusionPipeline):
                 on_step=on_step,
             )
             frames = self.vae.decode(decoded)
+            if begin is not None:
+                known = begin.shape[2]
+                rest = soften_seam(begin[:, :, -1].to(frames.dtype), frames[:, :, known:])
+                frames = torch.cat([frames[:, :, :known], rest], dim=2)
             begin = frames[:, :, -self.plan.overlap :]
             if output_type == "latent":
                 yield decoded if number == 0 else decoded[:, :, self.plan.overlap_latent :]

@@ -17,6 +17,7 @@ from flextok.models.grid_tokenizer import GridTokenizer
 from flextok.models.loading import CheckpointError
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
+from flextok.pipelines.seams import soften_seam
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 
 SIZES = {"latent_channels": 4, "latent_size": (5, 2, 2), "levels": (5, 4), "dim": 32, "head_dim": 16}
@@ -112,7 +113,7 @@ def test_a_later_chunk_begins_where_the_one_before_ended(pipe: VideoTokenizerPip
     assert latents.shape == (1, 4, 9, 2, 2)
     begin = pipe.vae.encode(frames[:, :, 16:17].clamp(-1, 1)).mean
     second = pipe.vae.decode(torch.cat([begin, latents[:, :, 5:]], dim=2))
-    torch.testing.assert_close(second[:, :, 1:], frames[:, :, 17:])
+    torch.testing.assert_close(soften_seam(frames[:, :, 16], second[:, :, 1:]), frames[:, :, 17:])
 
 
 def test_conditioning_frames_replace_what_the_tokens_say(pipe: VideoTokenizerPipeline) -> None:
