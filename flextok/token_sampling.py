@@ -65,7 +65,7 @@ def stream_tokens(
     guided = settings.guidance_scale != 1.0
     batch = len(generators)
     both = ARCondition.join(condition, unconditional) if guided else condition
-    cache, text = model.new_cache(2 * batch if guided else batch, count), model.text_cache(both)
+    cache, prepared = model.new_cache(2 * batch if guided else batch, count), model.prepare(both)
     frames, places = (p.tolist() for p in order.places())
     device = condition.start.device
     sequence = torch.zeros(batch, 0, dtype=torch.int64, device=device)
@@ -75,7 +75,7 @@ def stream_tokens(
             token = known[:, frames[index], places[index]].to(device)
         else:
             new = sequence[:, fed:]
-            logits = model(torch.cat([new, new]) if guided else new, both, cache, text)[:, -1]  # (b or 2 b, ids)
+            logits = model(torch.cat([new, new]) if guided else new, both, cache, prepared)[:, -1]  # (b or 2 b, ids)
             fed = index
             if guided:
                 wanted, plain = logits.chunk(2)

@@ -48,6 +48,24 @@ class ARCondition:
         return ARCondition(*(torch.cat(pair) for pair in zip(*parts, strict=True)))
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What every token of a sequence needs and no token changes.
+
+    Ids enter and leave through their digits and through tables; here these are added up, so that a step looks up one
+    row of `tokens` (ids, d) and multiplies by one matrix `output` (ids, d), with `bias` (ids,). `positions` (n, d) and
+    `rotation` (2, n, head_dim / 2) are of the whole sequence; `text` holds the keys and values (b, heads, s, head_dim)
+    of the text in every layer.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    rotation: Tensor
+    output: Tensor
+    bias: Tensor
+    text: list[tuple[Tensor, Tensor]]
+
+
 def _padded(condition: ARCondition, length: int) -> tuple[Tensor, Tensor]:
     missing = length - condition.text.shape[1]
     return F.pad(condition.text, (0, 0, 0, missing)), F.pad(condition.mask, (0, missing))
@@ -233,7 +251,7 @@ class ARTransformer(ModelMixin, ConfigMixin):
         return ARCondition(start, *self.text(word_ids))
 
     def forward(
-        self, sequence: Tensor, condition: ARCondition, cache: KVCache | None = None, text: TextCache | None = None
+        self, sequence: Tensor, condition: ARCondition, cache: KVCache | None = None, prepared: Prepared | None = None
     ) -> Tensor:
         """Logits (b, s, num_ids), float32, of the tokens that follow.
 
@@ -242,29 +260,43 @@ class ARTransformer(ModelMixin, ConfigMixin):
                 logits of tokens 0..n (n + 1 at most `max_len`). With one: the tokens since the last call; the first
                 call is (b, 0), for the start token alone, or any prefix.
             cache: filled by the calls before; extended.
-            text: `text_cache(condition)`, to share the work between calls.
+            prepared: `prepare(condition)`, to share the work between calls.
         """
         begin = 0 if cache is None else cache.length
-        x = self.ids(sequence) + self.code_in(self._codes(sequence))
+        if prepared is None:
+            prepared = self.prepare(condition)
+        x = F.embedding(sequence, prepared.tokens)
         if begin == 0:
             x = torch.cat([condition.start[:, None].to(x.dtype), x], dim=1)
-        if begin + x.shape[1] > self.max_len:
-            raise ValueError(f"a sequence has {self.max_len} tokens, {begin + x.shape[1]} were asked for")
-        frame, place = (p.to(x.device)[begin : begin + x.shape[1]] for p in self.token_order.places())
-        x = x + self.frame(frame) + self.place(place)  # of the token to come
-        rotation = self._rotation(begin, x.shape[1], x.device)
-        if text is None:
-            text = self.text_cache(condition)
+        stop = begin + x.shape[1]
+        if stop > self.max_len:
+            raise ValueError(f"a sequence has {self.max_len} tokens, {stop} were asked for")
+        x = x + prepared.positions[begin:stop]
+        rotation = prepared.rotation[:, begin:stop]
         mask = condition.mask[:, None, None]
-        for index, (layer, known) in enumerate(zip(self._layers(), text, strict=True)):
-            x = layer(x, rotation, known, mask, cache, index)
+        for index, (layer, text) in enumerate(zip(self._layers(), prepared.text, strict=True)):
+            x = layer(x, rotation, text, mask, cache, index)
         if cache is not None:
-            cache.advance(x.shape[1])
-        return self._logits(self.norm(x))
+            cache.advance(stop - begin)
+        return F.linear(self.norm(x), prepared.output, prepared.bias).float()
 
-    def text_cache(self, condition: ARCondition) -> TextCache:
-        """Keys and values of the text in every layer."""
-        return [layer.cross.project(condition.text) for layer in self._layers()]
+    def prepare(self, condition: ARCondition) -> Prepared:
+        """What forward needs and no token changes."""
+        codes = self.quantizer.ids_to_codes(torch.arange(self.quantizer.num_ids, device=self.start.device))  # (ids, f)
+        frame, place = (p.to(self.start.device) for p in self.token_order.places())
+        # A whole id's logit is the sum of those of its digits, and one of its own.
+        levels = self.quantizer.levels
+        half = torch.tensor([level // 2 for level in levels], device=codes.device)
+        first = torch.tensor([sum(levels[:i]) for i in range(len(levels))], device=codes.device)
+        rows = (codes * half + half).round().long() + first  # (ids, f), rows of `digits`
+        return Prepared(
+            tokens=self.ids.weight + self.code_in(codes.to(self.code_in.weight.dtype)),
+            positions=self.frame(frame) + self.place(place),  # of the token to come
+            rotation=self._rotation(self.max_len, self.start.device),
+            output=self.joint.weight + self.digits.weight[rows].sum(1),
+            bias=self.digits.bias[rows].sum(1),
+            text=[layer.cross.project(condition.text) for layer in self._layers()],
+        )
 
     def new_cache(self, batch: int, max_len: int) -> KVCache:
         """An empty cache for `batch` sequences of up to `max_len` tokens, start token not counted."""
@@ -275,23 +307,8 @@ class ARTransformer(ModelMixin, ConfigMixin):
     def _layers(self) -> list[_Layer]:
         return [layer for layer in self.blocks if isinstance(layer, _Layer)]
 
-    def _codes(self, ids: Tensor) -> Tensor:
-        return self.quantizer.ids_to_codes(ids).to(self.code_in.weight.dtype)
-
-    def _logits(self, x: Tensor) -> Tensor:
-        """Sum of the logits of each digit, and of the id as a whole."""
-        logits = self.joint(x).float()  # (b, s, ids)
-        total, *slower = self.digits(x).float().split(self.quantizer.levels, dim=-1)
-        for part in slower:  # digit 0 counts fastest
-            total = (part[..., :, None] + total[..., None, :]).flatten(-2)
-        return logits + total
-
-    def _rotation(self, begin: int, count: int, device: torch.device) -> Tensor:
+    def _rotation(self, count: int, device: torch.device) -> Tensor:
         half = self.head_dim // 2
         frequencies = ROPE_BASE ** (-torch.arange(half, device=device, dtype=torch.float32) / half)
-        angles = torch.arange(begin, begin + count, device=device, dtype=torch.float32)[:, None] * frequencies
+        angles = torch.arange(count, device=device, dtype=torch.float32)[:, None] * frequencies
         return torch.stack([angles.cos(), angles.sin()])
-
-
-TextCache = list[tuple[Tensor, Tensor]]
-"""Keys and values (b, heads, s, head_dim) of a text, for each layer."""
