@@ -23,7 +23,7 @@ from flextok.metrics.consistency import temporal_consistency
 from flextok.metrics.frechet_video import FrechetVideoDistance
 from flextok.metrics.perceptual import scorer_distance
 from flextok.metrics.scorer import Scorer, load_scorer
-from flextok.metrics.scores import WRONG_CAPTIONS, attribute_hits, text_match_hits
+from flextok.metrics.scores import WRONG_CAPTIONS, attribute_hits, strict_text_match_hits, text_match_hits
 from flextok.training.degradations import blur
 
 BLURS = (0.5, 0.25, 0.125)
@@ -83,6 +83,7 @@ def _judge(scorer: Scorer, video: Tensor, seeds: range, mirrored: bool = False) 
         # Positions are cut into bins, so most of their errors are clips near an edge.
         "within_one_bin": {n: float((abs(read[n] - labels[:, ATTRIBUTES.index(n)]) <= 1).mean()) for n in POSITIONS},
         "text_match": float(text_match_hits(scorer, output, specs).mean()),
+        "strict_text_match": float(strict_text_match_hits(scorer, output, specs).mean()),
         "temporal_consistency": temporal_consistency(scorer, video),
     }
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from flextok.metrics.perceptual import scorer_distance
     from flextok.metrics.reconstruction import psnr, ssim
     from flextok.metrics.scorer import Scorer, load_scorer
-    from flextok.metrics.scores import attribute_accuracy, class_score, text_match
+    from flextok.metrics.scores import attribute_accuracy, class_score, strict_text_match, text_match
 
 _HOME = {
     "FeatureExtractor": "features",
@@ -25,12 +25,13 @@ _HOME = {
     "psnr": "reconstruction",
     "scorer_distance": "perceptual",
     "ssim": "reconstruction",
+    "strict_text_match": "scores",
     "temporal_consistency": "consistency",
     "text_match": "scores",
 }
 __all__ = [
     "FeatureExtractor", "FrechetVideoDistance", "Scorer", "VideoMAEFeatures", "attribute_accuracy", "class_score",
-    "load_scorer", "psnr", "scorer_distance", "ssim", "temporal_consistency", "text_match",
+    "load_scorer", "psnr", "scorer_distance", "ssim", "strict_text_match", "temporal_consistency", "text_match",
 ]  # fmt: skip
 
 

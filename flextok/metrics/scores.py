@@ -48,27 +48,60 @@ def class_score(scorer: Scorer, video: Tensor, actions: Sequence[str]) -> float:
 
 
 def text_match(scorer: Scorer, video: Tensor, specs: Sequence[ToyboxSpec], variant: int = 0) -> float:
-    """Top-1 retrieval: share of clips nearer to their own caption than to each of 15 others; chance is 1/16.
+    """Top-1 retrieval: share of clips nearer to their own caption than to 15 of the other clips; chance is 1/16.
 
-    Each wrong caption has the wording of the right one and is false in one thing it says (`distractors`), so to be
-    right a clip must show the asked action, colours, shape, size, floor and sky all at once.
+    The R-precision of Park et al., "Benchmark for compositional text-to-image synthesis" (2021), in the scorer's space.
 
     Raises:
-        ValueError: not one spec for each clip.
+        ValueError: not one spec for each clip, or fewer than 16 different captions.
     """
     return float(text_match_hits(scorer, scorer.score(video), specs, variant).mean())
 
 
 def text_match_hits(scorer: Scorer, output: ScorerOutput, specs: Sequence[ToyboxSpec], variant: int = 0) -> np.ndarray:
     """Which clips `text_match` counts: bool (n,), from `scorer.score`. Raises ValueError as `text_match`."""
+    said = [caption(spec) for spec in specs]  # in the plainest words, to tell which clips say the same
+    if len(set(said)) <= WRONG_CAPTIONS:
+        raise ValueError(f"text match needs at least {WRONG_CAPTIONS + 1} different captions, got {len(set(said))}")
+
+    wrong = []
+    for index, own in enumerate(said):
+        others = {other: i for i, other in enumerate(said) if other != own}
+        chosen = np.random.default_rng(index).choice([*others.values()], WRONG_CAPTIONS, replace=False)
+        wrong.append([caption(specs[i], variant) for i in chosen])
+    return _retrieved(scorer, output, specs, variant, wrong)
+
+
+def strict_text_match(scorer: Scorer, video: Tensor, specs: Sequence[ToyboxSpec], variant: int = 0) -> float:
+    """Like `text_match`, against 15 captions each false in exactly one thing (`distractors`); chance is 1/16.
+
+    To be right the scorer must see the asked action, colours, shape, size, floor and sky all at once.
+
+    Raises:
+        ValueError: not one spec for each clip.
+    """
+    return float(strict_text_match_hits(scorer, scorer.score(video), specs, variant).mean())
+
+
+def strict_text_match_hits(
+    scorer: Scorer, output: ScorerOutput, specs: Sequence[ToyboxSpec], variant: int = 0
+) -> np.ndarray:
+    """Which clips `strict_text_match` counts: bool (n,), from `scorer.score`. Raises ValueError as that."""
+    wrong = [distractors(spec, WRONG_CAPTIONS, variant, index) for index, spec in enumerate(specs)]
+    return _retrieved(scorer, output, specs, variant, wrong)
+
+
+def _retrieved(
+    scorer: Scorer,
+    output: ScorerOutput,
+    specs: Sequence[ToyboxSpec],
+    variant: int,
+    wrong: Sequence[list[str]],
+) -> np.ndarray:
+    """Which clips are nearer to their own caption than to all of its `wrong` ones, equally many for each."""
     clips = output.embedding  # (n, d)
     if len(specs) != len(clips):
         raise ValueError(f"{len(clips)} clips need as many specs, got {len(specs)}")
-    texts = [
-        text
-        for index, spec in enumerate(specs)
-        for text in (caption(spec, variant), *distractors(spec, WRONG_CAPTIONS, variant, index))
-    ]
+    texts = [t for spec, others in zip(specs, wrong, strict=True) for t in (caption(spec, variant), *others)]
     embedded = scorer.embed_text(texts).unflatten(0, (len(specs), -1))  # (n, 16, d)
-    similarity = torch.einsum("nd,ntd->nt", clips, embedded)
-    return (similarity.argmax(1) == 0).numpy()
+    return (torch.einsum("nd,ntd->nt", clips, embedded).argmax(1) == 0).numpy()

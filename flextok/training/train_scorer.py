@@ -144,13 +144,13 @@ class ScorerStage:
     def evaluate(self) -> tuple[dict[str, float], np.ndarray | None]:
         """Accuracy of each attribute and top-1 retrieval of the right caption among 16 on validation clips."""
         from flextok.metrics.scorer import Scorer
-        from flextok.metrics.scores import attribute_accuracy, text_match
+        from flextok.metrics.scores import attribute_accuracy, strict_text_match
 
         scorer = Scorer(self.scorer, self.tokenizer)
         seeds = VALIDATION_SEEDS[: self.config.num_validation]
         accuracy = attribute_accuracy(scorer, self.validation, labels_of_seeds(seeds))
-        match = text_match(scorer, self.validation, [sample_spec(seed) for seed in seeds])
-        return {**accuracy, "mean": float(np.mean(list(accuracy.values()))), "text_match": match}, None
+        match = strict_text_match(scorer, self.validation, [sample_spec(seed) for seed in seeds])
+        return {**accuracy, "mean": float(np.mean(list(accuracy.values()))), "strict_text_match": match}, None
 
     def save(self, folder: Path) -> None:
         self.scorer.save_pretrained(folder)

@@ -19,6 +19,7 @@ from flextok.metrics import (
     class_score,
     load_scorer,
     scorer_distance,
+    strict_text_match,
     temporal_consistency,
     text_match,
 )
@@ -39,7 +40,8 @@ def test_the_measured_accuracy_is_what_the_weights_have(scorer: Scorer, test_cli
         for name, value in accuracy.items():
             assert value > report[key]["accuracy"][name] - MARGIN, (key, name)
         specs = [mirrored_words(spec) for spec in SPECS] if mirrored else SPECS
-        assert text_match(scorer, video, specs) > report[key]["text_match"] - MARGIN
+        for name, metric in (("text_match", text_match), ("strict_text_match", strict_text_match)):
+            assert metric(scorer, video, specs) > report[key][name] - MARGIN, (key, name)
 
 
 def test_class_score_is_of_the_asked_action(scorer: Scorer, test_clips: Tensor) -> None:

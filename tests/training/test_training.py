@@ -147,7 +147,7 @@ def test_scorer_stage_writes_what_is_exported_and_loaded(tmp_path: Path) -> None
     fill_bank(ToyboxDataset(range(100, 106)), tmp_path / "bank", NUM_CLIPS, {"folder": "None", "first_seed": "100"})
     rows = launch("train_scorer", "tiny", tmp_path / "run", "--banks", str(tmp_path / "bank"))
     assert set(losses(rows)) == {1, 2, 3, 4}
-    assert any({"val_mean", "val_text_match", "val_action"} <= set(row) for row in rows)
+    assert any({"val_mean", "val_strict_text_match", "val_action"} <= set(row) for row in rows)
     export_scorer(ScorerExport(tmp_path / "run/weights", tmp_path / "exported"))
     assert load_scorer(tmp_path / "exported").unknown_words("a red elephant") == ["elephant"]
 
