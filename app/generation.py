@@ -74,19 +74,19 @@ class Generated:
 
 
 class GeneratorService:
-    """Holds the embedded generator; loads it when it is first asked for one."""
+    """Holds the embedded generators; loads each when it is first asked for."""
 
     def __init__(self) -> None:
-        self._pipe: VideoGeneratorPipeline | None = None
+        self._pipes: dict[str, VideoGeneratorPipeline] = {}
         self._lock = threading.Lock()
 
-    def pipe(self) -> VideoGeneratorPipeline:
+    def pipe(self, name: str = "embedded-class") -> VideoGeneratorPipeline:
         with self._lock:
-            if self._pipe is None:
+            if name not in self._pipes:
                 from flextok.generators import load_generator
 
-                self._pipe = load_generator("embedded-class")
-            return self._pipe
+                self._pipes[name] = load_generator(name)
+            return self._pipes[name]
 
     def generate(self, request: GenerateRequest) -> Iterator[Generated]:
         """One sequence of tokens, decoded at every budget up to the one asked for as soon as its tokens are there.
@@ -110,6 +110,26 @@ class GeneratorService:
             ):
                 ids = result.token_ids[0]
                 yield Generated(ids.shape[1], to_uint8(result.frames)[0], ids.numel())
+
+    def grid(self, request: GenerateRequest) -> Generated:
+        """The same from the grid's generator, which writes all tokens of every latent frame whatever the budget.
+
+        Raises:
+            gr.Error: as `generate`.
+        """
+        request.check()
+        with told():
+            import torch
+
+            from flextok.data.pixels import to_uint8
+
+            result = self.pipe("embedded-grid-class")(
+                **request.wanted(),
+                guidance_scale=request.guidance,
+                temperature=request.temperature,
+                generator=torch.Generator().manual_seed(int(request.seed)),
+            )
+            return Generated(GRID_TOKENS, to_uint8(result.frames)[0], result.token_ids[0].numel())
 
     def long_video(self, request: GenerateRequest) -> Iterator[Generated]:
         """The video so far, after every chunk.
@@ -141,8 +161,12 @@ class GeneratorService:
         return self.pipe().unknown_words(prompt) if prompt.strip() else []
 
 
-def generated_payload(results: list[Generated], said: str) -> dict[str, Any]:
-    """What the player shows of one sequence at several budgets; the finest stands where an original would."""
+def generated_payload(results: list[Generated], said: str, grid: Generated | None = None) -> dict[str, Any]:
+    """What the player shows of one sequence at several budgets; the finest stands where an original would.
+
+    Args:
+        grid: what the grid's generator made of the same request, once it is there.
+    """
     finest = results[-1]
     size = finest.frames.shape[1]
     rows = []
@@ -177,6 +201,17 @@ def generated_payload(results: list[Generated], said: str) -> dict[str, Any]:
         "registers": rows,
         "grid": [],
         "shortGrid": [],
+        "extra": [
+            {
+                "id": "generated-grid",
+                "title": "The 3D grid's generator",
+                "lines": [f"{result.tokens} tokens, no fewer", "a smaller model, see Measured"],
+                "sprite": sprite(result.frames),
+                "frames": len(result.frames),
+            }
+            for result in (grid,)
+            if result is not None
+        ],
         "views": {
             "wipe": "Wipe: finest | fewer tokens",
             "flip": "Fewer tokens (hold Space: finest)",

@@ -3,13 +3,13 @@
 Writes `assets/learn/probes.json`: tokens replaced one at a time, a grid with cells missing, several seeds, an edited
 first frame, and tokens in frame-by-frame order. Run it again whenever the embedded weights change.
 
-A model trained without nested dropout, for the third step, is trained and baked by hand:
+A model trained without nested dropout, for the third step, is baked by a call of its own, since its weights do not ship
+(README, Train, has the command that trains it; all its registers are the transformers', for the linear codec has an
+order of its own):
 
-    accelerate launch --cpu -m flextok.training.train_tokenizer register --run.out runs/no-dropout \
-        --budget-weights 0 0 0 0 0 0 1 --caches runs/latents/toybox0 runs/latents/photos --cache-weights 0.8 0.2
-    python -m app.make_learn --without runs/no-dropout/weights --beside runs/register/weights --note "both: 1,700 steps"
+    python -m app.make_learn --without runs/no-dropout/weights --note "..."
 
-which writes `assets/learn/no-dropout.json`; the step has other things to show where that file is missing.
+It writes `assets/learn/no-dropout.json`; the step has other things to show where that file is missing.
 """
 
 from __future__ import annotations

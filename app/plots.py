@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -99,10 +99,58 @@ def rate_distortion(
     return styled(figure, "bytes for 17 frames", METRICS[metric])
 
 
-def styled(figure: go.Figure, x_title: str, y_title: str) -> go.Figure:
-    """Transparent, with ink that reads on both themes, and a log2 axis across."""
+GENERATION_METRICS = {
+    "class_score": "class score",
+    "text_match": "text match",
+    "Toybox FVD": "Toybox FVD (lower is better)",
+}
+
+
+def generation_results() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The generator's results, and those of the study of sizes."""
+    generation, study = (
+        json.loads((RESULTS.parent / f"{name}.json").read_text(encoding="utf-8")) for name in ("generation", "study")
+    )
+    return generation, study
+
+
+def generation_by_budget(report: Mapping[str, Any], metric: str) -> go.Figure:
+    """A metric of the generator of this page against its budget."""
+    rows = report["budgets"]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[int(k) for k in rows], y=[row[metric] for row in rows.values()], name="registers, this page's generator",
+        text=[f"{row['tokens']} tokens" for row in rows.values()], mode="lines+markers",
+        line={"color": COLOURS["registers"]}, hovertemplate="k = %{x}, %{text}: %{y:.2f}",
+    )  # fmt: skip
+    if metric in report["sources"]:
+        figure.add_scatter(
+            x=[1, max(int(k) for k in rows)], y=[report["sources"][metric]] * 2, mode="lines", name="source clips",
+            line={"color": COLOURS["vae"], "dash": "dash"}, hovertemplate="source clips: %{y:.2f}",
+        )  # fmt: skip
+    return styled(figure, "tokens per latent frame, k", GENERATION_METRICS[metric], range(7))
+
+
+def study_by_size(report: Mapping[str, Any], metric: str) -> go.Figure:
+    """A metric against the number of parameters: registers at each budget, and the grid."""
+    figure = go.Figure()
+    shades = ["#a5b4fc", "#6366f1", "#3730a3"]
+    kinds = sorted({(row["kind"] == "grid", row["k"]) for row in report["rows"]})
+    for (is_grid, k), colour in zip(kinds, [*shades, COLOURS["grid"]], strict=False):
+        rows = [row for row in report["rows"] if (row["kind"] == "grid") == is_grid and row["k"] == k]
+        name = f"3D grid, {rows[0]['tokens']} tokens" if is_grid else f"registers, k = {k}: {rows[0]['tokens']} tokens"
+        figure.add_scatter(
+            x=[row["parameters"] / 1e6 for row in rows], y=[row[metric] for row in rows], name=name,
+            error_y={"type": "data", "array": [row[f"{metric}_std"] for row in rows]}, mode="lines+markers",
+            line={"color": colour}, hovertemplate="%{x:.1f} M parameters: %{y:.2f}",
+        )  # fmt: skip
+    return styled(figure, "million parameters", GENERATION_METRICS[metric], range(-2, 4))
+
+
+def styled(figure: go.Figure, x_title: str, y_title: str, powers: Iterable[int] = range(2, 14)) -> go.Figure:
+    """Transparent, with ink that reads on both themes, and a log2 axis across with ticks at these powers of 2."""
     axis = {"gridcolor": GREY.format(0.25), "zerolinecolor": GREY.format(0.25)}
-    ticks = [2**i for i in range(2, 14)]
+    ticks = [2**power for power in powers]
     figure.update_layout(
         template="none", paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font={"color": GREY.format(1)},
         margin={"l": 60, "r": 10, "t": 10, "b": 50}, height=440, uirevision="keep",

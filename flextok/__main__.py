@@ -65,8 +65,8 @@ class Generate:
     """One of the actions, e.g. bounces."""
     prompt: str | None = None
     """Or a text; actions chained in it follow one another in a long video."""
-    k: int = 8
-    """Token budget, tokens per latent frame."""
+    k: int | None = None
+    """Token budget, tokens per latent frame; 8 if not given, and all of them for a grid."""
     frames: int = 17
     """17 + 16 n: each 16 more are one more chunk."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("generated.mp4")

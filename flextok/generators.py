@@ -12,9 +12,14 @@ from flextok.models.loading import CheckpointError, load_strict, read_json
 from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
 from flextok.registry import ASSETS
 
-EMBEDDED_GENERATORS = ("embedded-class", "embedded-text")
-"""Two names of one network, which takes a class or a text; the first of each pair suits what it is used for."""
-SETTINGS = ("name", "fps", "licence", "num_inference_steps", "guidance_scale")
+EMBEDDED_GENERATORS = {
+    "embedded-class": ("embedded-generator", "embedded"),
+    "embedded-text": ("embedded-generator", "embedded"),
+    "embedded-grid-class": ("embedded-grid-generator", "embedded-grid"),
+    "embedded-grid-text": ("embedded-grid-generator", "embedded-grid"),
+}
+"""Folder in the assets and tokenizer of each name. One network takes a class or a text, so pairs of names are one."""
+SETTINGS = ("name", "fps", "licence", "num_inference_steps", "guidance_scale", "guidance_by_budget")
 
 
 def load_generator(
@@ -25,22 +30,21 @@ def load_generator(
     """Load a generator with the tokenizer whose tokens it writes.
 
     Args:
-        source: "embedded-class" or "embedded-text" (one network), or a folder that
-            `VideoGeneratorPipeline.save_pretrained` wrote.
+        source: one of `EMBEDDED_GENERATORS`, or a folder that `VideoGeneratorPipeline.save_pretrained` wrote.
         device: None stays on the CPU.
         dtype: None is float32.
 
     Raises:
         CheckpointError: a ValueError in one sentence: no such model, damaged or foreign files.
     """
-    embedded = str(source) in EMBEDDED_GENERATORS
-    folder = ASSETS / "embedded-generator" if embedded else Path(source)
+    name, tokenizer_name = EMBEDDED_GENERATORS.get(str(source), (None, ""))
+    folder = ASSETS / name if name else Path(source)
     if not folder.is_dir():
         raise CheckpointError(f"{source} is not a folder; built in are {', '.join(EMBEDDED_GENERATORS)}")
     index = read_json(folder / "model_index.json")
     if index.get("_class_name") != VideoGeneratorPipeline.__name__:
         raise CheckpointError(f"{folder} holds {index.get('_class_name')!r}, not a {VideoGeneratorPipeline.__name__}")
-    tokens = load_embedded("embedded", dtype) if embedded else load_folder(folder, dtype, expected=index["_class_name"])
+    tokens = load_embedded(tokenizer_name, dtype) if name else load_folder(folder, dtype, expected=index["_class_name"])
     transformer = load_strict(ARTransformer, folder / "transformer", dtype)
     config, tokenizer = transformer.config, tokens.tokenizer
     shape = (config.num_frames, config.tokens_per_frame, tuple(config.levels))
@@ -48,5 +52,9 @@ def load_generator(
     if shape != wanted:
         raise CheckpointError(f"{folder} writes tokens of shape {shape}, its tokenizer reads {wanted}")
     settings = {key: index[key] for key in SETTINGS if key in index}
-    pipe = VideoGeneratorPipeline(tokens.vae, tokenizer, tokens.scheduler, transformer, **settings)
+    try:
+        pipe = VideoGeneratorPipeline(tokens.vae, tokenizer, tokens.scheduler, transformer, **settings)
+        pipe.default_guidance(config.tokens_per_frame)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{folder} has settings this version does not know: {error}") from error
     return pipe if device is None else pipe.to(device)

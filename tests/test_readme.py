@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flextok.bench.tables import DOCUMENTS, with_tables
+from flextok.training.train_ar import PRESETS as AR_PRESETS
 from flextok.training.train_scorer import PRESETS as SCORER_PRESETS
 from flextok.training.train_tokenizer import PRESETS as TOKENIZER_PRESETS
 from flextok.training.train_vae import PRESETS as VAE_PRESETS
@@ -109,6 +110,7 @@ def test_commands_name_what_exists(repository: Path) -> None:
         ("train_vae", VAE_PRESETS),
         ("train_tokenizer", TOKENIZER_PRESETS),
         ("train_scorer", SCORER_PRESETS),
+        ("train_ar", AR_PRESETS),
     ):
         named = set(re.findall(rf"{stage} ([\w-]+)", text))
         named |= set(re.search(r"for stage in ([\w -]+);", text)[1].split()) if stage == "train_tokenizer" else set()

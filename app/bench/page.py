@@ -45,6 +45,7 @@ SLIDER_JS = """async () => {
 EXAMPLE_JS = """async () => {
   const times = [], root = document.querySelector('#player .player > div');
   for (const button of [...document.querySelectorAll('#player .examples button')].slice(1)) {
+    await new Promise((resolve) => setTimeout(resolve, 1000));  // a visitor looks before going on
     const clip = root.dataset.clip, start = performance.now();
     button.click();
     while (performance.now() - start < 3000) {
@@ -65,6 +66,8 @@ class Page:
     upload_mb: float = 5.0
     record: bool = False
     """Write assets/results/app_page.json."""
+    screenshot: Path | None = None
+    """Write a picture (.jpg) of the first screen there."""
     name = "page"
 
     def run(self) -> tuple[dict[str, Any], list[str]]:
@@ -80,7 +83,9 @@ class Page:
             write_noise(clip, self.upload_mb)
             warm_up(server.address)
             browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-            report = visit(browser.new_page(viewport={"width": 1280, "height": 900}), server.address, clip)
+            report = visit(
+                browser.new_page(viewport={"width": 1280, "height": 900}), server.address, clip, self.screenshot
+            )
             browser.close()
             report = {"upload_mb": clip.stat().st_size / 2**20, "server_start_s": server.started_s, **report}
         missed = [
@@ -89,7 +94,7 @@ class Page:
         return report, missed
 
 
-def visit(tab: Any, address: str, clip: Path) -> dict[str, Any]:
+def visit(tab: Any, address: str, clip: Path, screenshot: Path | None = None) -> dict[str, Any]:
     """Everything that is timed, in the order in which a visitor does it."""
     problems: list[str] = []
     foreign: list[str] = []
@@ -107,6 +112,8 @@ def visit(tab: Any, address: str, clip: Path) -> dict[str, Any]:
     first_canvas_s = time.perf_counter() - begun
     tab.wait_for_timeout(3000)
     first_tab_mb = sum(received) / 2**20
+    if screenshot is not None:
+        tab.screenshot(path=screenshot, type="jpeg", quality=85)
     slider_ms, example_ms = tab.evaluate(SLIDER_JS), tab.evaluate(EXAMPLE_JS)
     tab.get_by_label("Clear").first.click()
     before = tab.evaluate(f"{PLAYER}.dataset.clip")

@@ -272,7 +272,7 @@ function realDropout(host, { clips, baked, content, say }) {
     return { name: m ? "without" : `k = ${result.k}`, share: (curve - low) / (high - low), text: `${curve.toFixed(1)} dB`, class: m ? "grid" : "" };
   })));
   host.append(slider.node, filmRow(original, ...shown), films.bar, chart,
-    h("p", { class: "learn-note", text: `Two of our small models that differ in nothing but nested dropout. ${data.note}` }));
+    h("p", { class: "learn-note", text: `Two of our small models, the same networks. ${data.note}` }));
   slider.update();
 }
 

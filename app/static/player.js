@@ -206,6 +206,15 @@ function mountPlayer(element, props, watch, trigger, server) {
     views.append(label);
   }
 
+  const loaded = new Map(); // name -> promise of a payload; begun when the pointer or the focus comes near
+  function load(name) {
+    if (!loaded.has(name)) {
+      loaded.set(name, server.example(name));
+      loaded.get(name).catch(() => loaded.delete(name)); // the next click tries again
+    }
+    return loaded.get(name);
+  }
+
   for (const example of props.examples || []) {
     const button = make("button");
     button.type = "button";
@@ -214,10 +223,11 @@ function mountPlayer(element, props, watch, trigger, server) {
     Object.assign(picture, { src: example.thumbnail, alt: example.title });
     button.append(picture);
     button.addEventListener("click", async () => {
-      show(await server.example(example.name));
+      show(await load(example.name));
       if (url) url.set("example", example.name, "");
       trigger("select", { name: example.name });
     });
+    for (const near of ["pointerenter", "focus"]) button.addEventListener(near, () => load(example.name));
     examples.append(button);
   }
 

@@ -12,6 +12,8 @@ from app.generation import GRID_TOKENS, GenerateRequest, GeneratorService, gener
 from app.player import player
 from app.render import enlarged
 from app.service import MAX_SEED, refusal
+from app.share import Shared, choice, number
+from app.tabs import measured
 from app.tabs.explore import LANE, Explore
 from flextok.data.toybox_spec import ACTIONS
 
@@ -28,7 +30,7 @@ PROMPTS = [
 ]
 
 
-def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs) -> None:
+def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, shared: Shared) -> None:
     """Lay out and wire the tab. A generated clip can become the one in Explore."""
     gr.Markdown(INTRO)
     last = gr.State(None)
@@ -51,6 +53,7 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs) -> None:
             to_explore = gr.Button("Open in Explore", elem_id="to-explore")
     status = gr.Markdown("Choose an action or write a text.", elem_id="generate-status")
     view = player(None, elem_id="generate-player")
+    measured.build()
 
     def generate(
         action: str, prompt: str, keep_k: int, seed: int, guidance: float, temperature: float
@@ -69,8 +72,9 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs) -> None:
             )
             payload = generated_payload(results, request.said) if len(results) > 1 else gr.skip()
             yield said, payload, result.frames
-        if len(results) == 1:
-            yield said, generated_payload(results, request.said), results[0].frames
+        grid = generators.grid(request)
+        said += f" The grid's own generator wrote all {grid.tokens} of its tokens."
+        yield said, generated_payload(results, request.said, grid), results[-1].frames
 
     def open_in_explore(frames: Any) -> tuple[str, Any, str]:
         if frames is None:
@@ -81,6 +85,15 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs) -> None:
         write_video(enlarged(frames), path, 8)
         return str(path), gr.Tabs(selected="explore"), "The generated clip is loaded: press Tokenize and decode."
 
+    for name, component, parse in (
+        ("action", action, choice(*ACTIONS)),
+        ("prompt", prompt, str),
+        ("gk", keep_k, number(1, 64, whole=True)),
+        ("gseed", seed, number(0, MAX_SEED, whole=True)),
+        ("gguidance", guidance, number(0, 6)),
+        ("gtemperature", temperature, number(0, 1.5)),
+    ):
+        shared.add(name, component, parse)
     inputs = [action, prompt, keep_k, seed, guidance, temperature]
     options: dict[str, Any] = {**LANE, "show_progress_on": status}
     running = run.click(generate, inputs, [status, view, last], api_name="generate", **options)

@@ -11,6 +11,7 @@ from app.files import fresh_file
 from app.generation import GRID_TOKENS, MAX_CHUNKS, GenerateRequest, GeneratorService, with_chunk_bar
 from app.render import enlarged
 from app.service import MAX_SEED
+from app.share import Shared, number
 from app.tabs.explore import LANE
 
 INTRO = (
@@ -25,7 +26,7 @@ PROMPTS = [
 ]
 
 
-def build(generators: GeneratorService) -> None:
+def build(generators: GeneratorService, shared: Shared) -> None:
     """Lay out and wire the tab."""
     gr.Markdown(INTRO)
     with gr.Row():
@@ -56,19 +57,26 @@ def build(generators: GeneratorService) -> None:
         unknown = generators.unknown(request.prompt)
         note = f" This small model does not know: {', '.join(unknown)[:200]}." if unknown else ""
         total = 1 + 16 * int(chunks)
-        for number, result in enumerate(generators.long_video(request), 1):
+        for done, result in enumerate(generators.long_video(request), 1):
             latent_frames = result.tokens // result.keep_k
             path = fresh_file("long-video.mp4")
             write_video(enlarged(with_chunk_bar(result.frames, total)), path, 8)
             yield (
                 str(path),
                 (
-                    f"Chunk {number} of {chunks:g}: {len(result.frames)} frames, {latent_frames} latent frames x "
+                    f"Chunk {done} of {chunks:g}: {len(result.frames)} frames, {latent_frames} latent frames x "
                     f"{result.keep_k} = **{result.tokens} tokens**; a grid of 8x8 cells: {GRID_TOKENS * latent_frames}."
                     f"{note}"
                 ),
             )
 
+    for name, component, parse in (
+        ("story", prompt, str),
+        ("chunks", chunks, number(1, MAX_CHUNKS, whole=True)),
+        ("lk", keep_k, number(1, 64, whole=True)),
+        ("lseed", seed, number(0, MAX_SEED, whole=True)),
+    ):
+        shared.add(name, component, parse)
     options: dict[str, Any] = {**LANE, "show_progress_on": status}
     running = run.click(long_video, [prompt, chunks, keep_k, seed], [video, status], api_name="long_video", **options)
     stop.click(None, cancels=[running], api_visibility="private")

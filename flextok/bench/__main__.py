@@ -16,6 +16,7 @@ BENCHES = {
     "released": "flextok.bench.released",
     "scorer": "flextok.bench.scorer",
     "speed": "flextok.bench.speed",
+    "study": "flextok.bench.study",
     "tables": "flextok.bench.tables",
 }
 

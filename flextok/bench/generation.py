@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 import tyro
 from PIL import Image
@@ -20,13 +20,15 @@ from torch import Tensor
 
 from flextok.bench import results
 from flextok.bench.scorer import clips_of
-from flextok.data.pixels import to_uint8
+from flextok.data.datasets import ToyboxDataset
+from flextok.data.pixels import to_float, to_uint8
 from flextok.data.toybox_caption import caption
-from flextok.data.toybox_spec import ACTIONS, HELD_OUT_SEEDS, TEST_SEEDS, sample_spec
+from flextok.data.toybox_spec import ACTIONS, HELD_OUT_SEEDS, TEST_SEEDS, ToyboxSpec, sample_spec
 from flextok.generators import load_generator
+from flextok.metrics.consistency import LOOK, windows
 from flextok.metrics.frechet_video import FrechetVideoDistance
-from flextok.metrics.scorer import load_scorer
-from flextok.metrics.scores import class_score, text_match
+from flextok.metrics.scorer import Scorer, load_scorer
+from flextok.metrics.scores import class_score, strict_text_match, text_match
 from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
 from flextok.token_sampling import SamplingSettings, stream_tokens
 from flextok.training.sheets import clip_rows
@@ -36,33 +38,44 @@ REPEATS = 5
 
 @dataclass(frozen=True)
 class Options:
-    per_class: int = 8
+    per_class: int = 6
     """Clips of each of the 12 classes at every budget."""
-    texts: int = 96
+    texts: int = 48
     """Held-out captions at every budget."""
-    long_videos: int = 8
-    budgets: tuple[int, ...] = (1, 2, 4, 8, 16)
-    timing: bool = True
-    """Off where the machine is busy; the timings of the result file are then kept."""
+    budgets: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    long_videos: int = 32
+    long_budgets: tuple[int, ...] = (1, 4, 8, 16)
+    guidance_scales: tuple[float, ...] = (1.0, 2.0, 3.0, 5.0)
+    """Compared at `long_budgets`, for the defaults of the pipeline."""
+    timing: Literal["also", "no", "only"] = "also"
+    """A busy machine can judge clips but not time them: "no" keeps the earlier timings, "only" renews them alone."""
     sheet: Path | None = None
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = tyro.cli(Options, args=arguments, prog="python -m flextok.bench generation")
-    pipe, scorer = load_generator(), load_scorer()
+    pipe = load_generator()
+    if options.timing == "only":
+        results.write("generation", {**results.read("generation"), "timing": _timing(pipe)})
+        return
+    scorer = load_scorer()
     actions = [action for action in ACTIONS for _ in range(options.per_class)]
     specs = [sample_spec(seed) for seed in HELD_OUT_SEEDS[: options.texts]]
-    source = clips_of(TEST_SEEDS[: len(actions)])
+    texts = [caption(spec) for spec in specs]
+    source, held_out = clips_of(TEST_SEEDS[: len(actions)]), clips_of(HELD_OUT_SEEDS[: options.texts])
     report: dict[str, Any] = {
         "scorer": scorer.name,
         "parameters": pipe.info.parameters,
         "clips": {"class": len(actions), "text": len(specs), "long": options.long_videos},
-        "sources": {"text_match": text_match(scorer, clips_of(HELD_OUT_SEEDS[: options.texts]), specs)},
+        "sources": {
+            "text_match": text_match(scorer, held_out, specs),
+            "strict_text_match": strict_text_match(scorer, held_out, specs),
+        },
         "budgets": {},
     }
     for k in options.budgets:
-        by_class = _clips(pipe, k, action=actions)
-        by_text = _clips(pipe, k, prompt=[caption(spec) for spec in specs])
+        by_class = generated(pipe, k, action=actions)
+        by_text = generated(pipe, k, prompt=texts)
         distance = FrechetVideoDistance(scorer)
         distance.update(source, real=True)
         distance.update(by_class, real=False)
@@ -71,42 +84,82 @@ def main(arguments: list[str] | None = None) -> None:
             "class_score": class_score(scorer, by_class, actions),
             "text_class_score": class_score(scorer, by_text, [spec.actions[0] for spec in specs]),
             "text_match": text_match(scorer, by_text, specs),
+            "strict_text_match": strict_text_match(scorer, by_text, specs),
             **{name: float(value) for name, value in distance.compute().items()},
         }
         print(k, report["budgets"][k], flush=True)
         if options.sheet is not None and k == max(options.budgets):
             firsts = [to_uint8(by_class[i * options.per_class]) for i in range(len(ACTIONS))]
-            Image.fromarray(clip_rows(firsts)).save(options.sheet)
-    report["long"] = _long(pipe, options.long_videos)
-    report["timing"] = _timing(pipe) if options.timing else _earlier("timing")
+            Image.fromarray(clip_rows(firsts)).save(options.sheet, quality=90)
+    report["guidance"] = _guidance(pipe, scorer, options, specs)
+    report["long"] = _long(pipe, scorer, options.long_videos, options.long_budgets)
+    report["timing"] = results.read("generation")["timing"] if options.timing == "no" else _timing(pipe)
     print(f"written to {results.write('generation', report)}")
 
 
-def _clips(pipe: VideoGeneratorPipeline, k: int, **asked: list[str]) -> Tensor:
-    """One clip for each thing asked for, each with a seed of its own."""
+def generated(
+    pipe: VideoGeneratorPipeline, k: int, seed: int = 0, guidance_scale: float | None = None, **asked: list[str]
+) -> Tensor:
+    """Clips (n, 3, 17, 64, 64), one for each action or prompt asked for, each with a seed of its own."""
     ((name, values),) = asked.items()
+    parts = []
+    for start in range(0, len(values), 16):
+        chosen = values[start : start + 16]
+        generators = [torch.Generator().manual_seed(10_000 * seed + start + i) for i in range(len(chosen))]
+        output = pipe(**{name: chosen}, keep_k=k, guidance_scale=guidance_scale, generator=generators)  # type: ignore[arg-type]
+        parts.append(output.frames.clamp(-1, 1))
+    return torch.cat(parts)
 
-    def parts() -> Iterator[Tensor]:
-        for start in range(0, len(values), 16):
-            chosen = values[start : start + 16]
-            generators = [torch.Generator().manual_seed(start + i) for i in range(len(chosen))]
-            yield pipe(**{name: chosen}, keep_k=k, generator=generators).frames.clamp(-1, 1)  # type: ignore[arg-type]
 
-    return torch.cat(list(parts()))
+def _guidance(
+    pipe: VideoGeneratorPipeline, scorer: Scorer, options: Options, specs: list[ToyboxSpec]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Text match and the class score of texts by budget and guidance scale of the tokens."""
+    table: dict[str, dict[str, dict[str, float]]] = {}
+    for k in options.long_budgets:
+        for scale in options.guidance_scales:
+            clips = generated(pipe, k, prompt=[caption(spec) for spec in specs], guidance_scale=scale)
+            table.setdefault(str(k), {})[str(scale)] = {
+                "text_match": text_match(scorer, clips, specs),
+                "strict_text_match": strict_text_match(scorer, clips, specs),
+                "text_class_score": class_score(scorer, clips, [spec.actions[0] for spec in specs]),
+            }
+    return table
 
 
-def _long(pipe: VideoGeneratorPipeline, count: int) -> dict[str, float]:
-    """Frame differences across chunk borders against those inside chunks, over `count` videos of 81 frames."""
-    ratios = []
-    for number in range(count):
-        action = ACTIONS[number % len(ACTIONS)]
-        generator = torch.Generator().manual_seed(number)
-        frames = pipe(action=action, keep_k=8, num_frames=81, generator=generator).frames[0]
-        change = frames.diff(dim=1).abs().mean(dim=(0, 2, 3))  # (80,): change i leads to frame i + 1
-        border = [16 * chunk for chunk in range(1, 5)]
-        inside = [i for i in range(80) if i not in border]
-        ratios.append(float(change[border].median() / change[inside].median().clamp(min=1e-6)))
-    return {"border_change_over_inside_median": statistics.median(ratios), "border_change_worst": max(ratios)}
+def _long(pipe: VideoGeneratorPipeline, scorer: Scorer, count: int, budgets: tuple[int, ...]) -> dict[str, Any]:
+    """Seams and drift of `count` videos of 81 frames at each budget, and of as many source videos.
+
+    Seam: the change from frame to frame across a chunk border, over the median of all others of its video; the median
+    over videos. Drift: the share of videos whose subject the scorer reads alike in the first and the last chunk.
+    """
+    dataset = ToyboxDataset(TEST_SEEDS[:count], num_actions=5)
+    videos = {"source": to_float(np.stack([dataset[i] for i in range(count)]))}
+    for k in budgets:
+        parts = []
+        for start in range(0, count, 8):
+            numbers = range(start, min(start + 8, count))
+            actions = [ACTIONS[number % len(ACTIONS)] for number in numbers]
+            generators = [torch.Generator().manual_seed(number) for number in numbers]
+            parts.append(pipe(action=actions, keep_k=k, num_frames=81, generator=generators).frames.clamp(-1, 1))
+        videos[str(k)] = torch.cat(parts)
+    report: dict[str, Any] = {}
+    for name, video in videos.items():
+        change = video.diff(dim=2).abs().mean(dim=(1, 3, 4))  # (n, 80): change i leads to frame i + 1
+        border = torch.arange(16, 80, 16)
+        inside = torch.tensor([i for i in range(80) if i not in border])
+        ratio = change[:, border].median(dim=1).values / change[:, inside].median(dim=1).values.clamp(min=1e-6)
+        first, *_, last = windows(video)
+        read = [scorer.score(part).logits for part in (first, last)]
+        report[name] = {
+            "border_change_over_inside_median": float(ratio.median()),
+            "border_change_worst": float(ratio.max()),
+            **{
+                f"{look}_kept": float((read[0][look].argmax(1) == read[1][look].argmax(1)).float().mean())
+                for look in LOOK
+            },
+        }
+    return report
 
 
 def _timing(pipe: VideoGeneratorPipeline) -> dict[str, Any]:
@@ -122,8 +175,9 @@ def _timing(pipe: VideoGeneratorPipeline) -> dict[str, Any]:
     def uncached() -> None:
         sequence = torch.zeros(1, 0, dtype=torch.int64)
         with torch.no_grad():
+            prepared = model.prepare(condition[0])
             for _ in range(len(order)):
-                token = model(sequence[:, : len(order) - 1], condition[0])[:, -1].argmax(-1)
+                token = model(sequence[:, : len(order) - 1], condition[0], prepared=prepared)[:, -1].argmax(-1)
                 sequence = torch.cat([sequence, token[:, None]], dim=1)
 
     clip = _median(lambda: pipe(action="bounces", keep_k=8, guidance_scale=1.0))
@@ -151,10 +205,3 @@ def _once(call: Any) -> float:
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
-
-
-def _earlier(part: str) -> Any:
-    import json
-
-    path = results.RESULTS / "generation.json"
-    return json.loads(path.read_text()).get(part) if path.exists() else None

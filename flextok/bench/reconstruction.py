@@ -164,7 +164,7 @@ def _write_sheet(pipe: VideoTokenizerPipeline, video: Tensor, path: Path) -> Non
     half = len(blocks) // 2
     columns = [np.concatenate(blocks[:half]), np.concatenate(blocks[half:])]
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(columns, axis=1)).save(path)
+    Image.fromarray(np.concatenate(columns, axis=1)).save(path, quality=90)
 
 
 def _quiet(items: Sequence[Item], name: str) -> Iterable[Item]:

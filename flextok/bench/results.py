@@ -38,6 +38,12 @@ def write(name: str, results: dict[str, Any]) -> Path:
     return path
 
 
+def read(name: str) -> dict[str, Any]:
+    """What `write` wrote, without the machine."""
+    report = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return {key: value for key, value in report.items() if key != "machine"}
+
+
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 3) if abs(value) >= 0.01 else float(f"{value:.2g}")

@@ -18,6 +18,8 @@ DOCUMENTS = (
     ROOT / "README.md",
     ROOT / "assets/embedded/README.md",
     ROOT / "assets/embedded-grid/README.md",
+    ROOT / "assets/embedded-generator/README.md",
+    ROOT / "assets/embedded-grid-generator/README.md",
     ROOT / "assets/scorer/README.md",
 )
 LATENT_FRAMES = 5  # of a clip of 17 frames
@@ -134,8 +136,9 @@ def scorer_table() -> str:
     for name, number in report["classes"].items():
         cells = [f"{report[key]['accuracy'][name]:.1%}" for key in columns]
         rows.append(f"| {name} | {number} | {report['most_frequent'][name]:.1%} | " + " | ".join(cells) + " |")
-    matches = [f"{report[key]['text_match']:.1%}" for key in columns]
-    rows.append(f"| text match | 16 | {report['chance']['text_match']:.1%} | " + " | ".join(matches) + " |")
+    for name, label in (("text_match", "text match"), ("strict_text_match", "strict text match")):
+        cells = [f"{report[key][name]:.1%}" for key in columns]
+        rows.append(f"| {label} | 16 | {report['chance']['text_match']:.1%} | " + " | ".join(cells) + " |")
     for name in report["test"]["temporal_consistency"]:
         cells = [f"{report[key]['temporal_consistency'][name]:.1%}" for key in columns]
         rows.append(f"| {name} kept between halves | | | " + " | ".join(cells) + " |")
@@ -147,17 +150,87 @@ def _budgets(report: dict[str, Any]) -> list[str]:
 
 
 def generation_table() -> str:
-    report = json.loads((RESULTS / "generation.json").read_text())
-    lines = [
-        "| k | tokens a clip | class score | class score, text | text match | Toybox FVD |",
+    """What the shipped generator reaches at every budget."""
+    report = _read("generation")
+    rows = [
+        "| k | tokens a clip | class score | text match | strict text match | Toybox FVD |",
         "|---|---|---|---|---|---|",
     ]
     for k, row in report["budgets"].items():
-        lines.append(
-            f"| {k} | {row['tokens']} | {row['class_score']:.2f} | {row['text_class_score']:.2f} | "
-            f"{row['text_match']:.2f} | {row['Toybox FVD']:.1f} |"
+        rows.append(
+            f"| {k} | {row['tokens']} | {row['class_score']:.2f} | {row['text_match']:.2f} | "
+            f"{row['strict_text_match']:.2f} | {row['Toybox FVD']:.1f} |"
         )
-    return "\n".join(lines)
+    source = report["sources"]
+    rows.append(f"| source clips | | | {source['text_match']:.2f} | {source['strict_text_match']:.2f} | |")
+    return "\n".join(rows)
+
+
+def long_table() -> str:
+    """Seams and drift of long videos."""
+    report = _read("generation")["long"]
+    rows = ["| | tokens for 81 frames | seam | colour kept | shape kept |", "|---|---|---|---|---|"]
+    for name, row in report.items():
+        label, tokens = (f"k = {name}", str(21 * int(name))) if name.isdigit() else ("source videos", "")
+        seam = row["border_change_over_inside_median"]
+        rows.append(f"| {label} | {tokens} | {seam:.2f} | {row['color_kept']:.0%} | {row['shape_kept']:.0%} |")
+    return "\n".join(rows)
+
+
+def generation_speed_table() -> str:
+    """How long generating takes on a CPU, and where the time goes."""
+    timing = _read("generation")["timing"]
+    cached, uncached = timing["cached_s"], timing["uncached_s"]
+    return "\n".join(
+        [
+            "| what | measured |",
+            "|---|---|",
+            f"| a guided clip of 17 frames, k = 8 | {timing['clip_k8_s']:.2f} s |",
+            f"| 81 frames, k = 8 | {timing['long_81_frames_k8_s']:.1f} s |",
+            f"| tokens a second, one clip, unguided | {timing['tokens_per_s']:.0f} |",
+            f"| AR model's share of an unguided clip, then the decoder | {timing['share_of_ar_unguided']:.0%} |",
+            f"| {timing['full_length_tokens']} tokens with KV cache, without | {cached:.2f} s, {uncached:.2f} s |",
+        ]
+    )
+
+
+def study_table() -> str:
+    """Generators over registers and over a grid, by size and budget."""
+    rows = [
+        "| tokens | parameters | k | tokens a clip | class score | text match | Toybox FVD | seconds a clip |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in _read("study")["rows"]:
+        name = "registers" if row["kind"] == "register" else "3D grid"
+        scores = [f"{row[m]:.{n}f} ± {row[f'{m}_std']:.{n}f}" for m, n in (("class_score", 2), ("text_match", 2))]
+        scores.append(f"{row['Toybox FVD']:.0f} ± {row['Toybox FVD_std']:.0f}")
+        rows.append(
+            f"| {name} | {row['parameters'] / 1e6:.1f} M | {row['k']} | {row['tokens']} | "
+            f"{' | '.join(scores)} | {row['seconds_per_clip']:.2f} |"
+        )
+    return "\n".join(rows)
+
+
+def app_table() -> str:
+    """The page and its server, on two idle cores."""
+    page, load, memory = (_read(f"app_{name}") for name in ("page", "load", "memory"))
+    rows = ["| what | measured | limit |", "|---|---|---|"]
+    for name, label, unit, limit in (
+        ("first_canvas_s", "first canvas playing, empty cache", "s", 3),
+        ("slider_ms", "token slider to pixels, slowest", "ms", 100),
+        ("example_ms", "other example shown, slowest", "ms", 300),
+        ("upload_preview_s", "5 MB upload previewed", "s", 1.5),
+        ("first_result_s", "its result at k = 1", "s", 3),
+        ("full_sweep_s", "all budgets and the grid", "s", 12),
+        ("first_tab_mb", "transferred by then", "MB", 1.5),
+    ):
+        rows.append(f"| {label} | {page[name]:.3g} {unit} | {limit} {unit} |")
+    grown = load["memory_after_mb"] - load["memory_before_mb"]
+    rows.append(f"| errors of {load['users']} users in {load['seconds']:g} s | {load['errors']} | 0 |")
+    rows.append(f"| memory grown afterwards | {grown:.0f} MB | 200 MB |")
+    grown = memory["memory_last_mb"] - memory["memory_settled_mb"]
+    rows.append(f"| memory grown over {memory['runs']} runs, once settled | {grown:.0f} MB | |")
+    return "\n".join(rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -167,6 +240,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "solvers": solver_table,
     "released": released_table,
     "generation": generation_table,
+    "generation-speed": generation_speed_table,
+    "long": long_table,
+    "study": study_table,
+    "app": app_table,
     "scorer": scorer_table,
 }
 

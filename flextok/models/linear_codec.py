@@ -84,6 +84,6 @@ class LinearCodec(nn.Module):
                 before = self.state(frame, values, self.predicted(frame, before))
                 kind = min(frame, 1)
                 free, rest = before[:, : self.free], before[:, self.free :]
-                flat = self.mean[kind] + free @ self.free_synthesis[kind]
+                flat = self.mean[kind] + free @ self.free_synthesis[kind, : free.shape[1]]
                 frames.append(flat + rest @ self.synthesis[kind, : rest.shape[1]])
         return torch.stack(frames, dim=1).unflatten(2, (c, h, w)).transpose(1, 2)

@@ -66,11 +66,17 @@ class VideoGeneratorPipeline(DiffusionPipeline):
         licence: str = "unknown",
         num_inference_steps: int = 4,
         guidance_scale: float = 3.0,
+        guidance_by_budget: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(vae=vae, tokenizer=tokenizer, scheduler=scheduler, transformer=transformer)
         self.register_to_config(
-            name=name, fps=fps, licence=licence, num_inference_steps=num_inference_steps, guidance_scale=guidance_scale
+            name=name,
+            fps=fps,
+            licence=licence,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            guidance_by_budget=guidance_by_budget,
         )
         self.decoder = VideoTokenizerPipeline(
             vae, tokenizer, scheduler, name, fps, licence, num_inference_steps=num_inference_steps
@@ -167,7 +173,7 @@ class VideoGeneratorPipeline(DiffusionPipeline):
         asked = self._asked(prompt, action)
         generators = self._generators(generator, len(asked))
         chunks = self._num_chunks(num_frames)
-        settings = self.settings(guidance_scale, temperature, top_k, top_p)
+        settings = self.settings(k, guidance_scale, temperature, top_k, top_p)
         per_chunk = [chunk_prompts(text, chunks) if action is None else [text] * chunks for text in asked]
         last: Tensor | None = None
         for number in range(chunks):
@@ -209,7 +215,7 @@ class VideoGeneratorPipeline(DiffusionPipeline):
         stops = sorted({self.checked_k(k) for k in budgets})
         asked = self._asked(prompt, action)
         generators = self._generators(generator, 1)
-        settings = self.settings(guidance_scale, temperature, top_k, top_p)
+        settings = self.settings(max(stops), guidance_scale, temperature, top_k, top_p)
         order = self.transformer.token_order
         shape = torch.zeros(1, order.num_frames, 1, dtype=torch.int64)
         noise = self.decoder.prepare_latents(shape, generators)  # the same at every budget
@@ -237,10 +243,18 @@ class VideoGeneratorPipeline(DiffusionPipeline):
             raise ValueError(f"keep_k={k} must be in 1..{total}")
         return k
 
-    def settings(self, guidance_scale: float | None, temperature: float, top_k: int, top_p: float) -> SamplingSettings:
-        """Checked settings; the guidance scale is the model's default where it is None."""
-        scale = self.config.guidance_scale if guidance_scale is None else guidance_scale
+    def settings(
+        self, k: int, guidance_scale: float | None, temperature: float, top_k: int, top_p: float
+    ) -> SamplingSettings:
+        """Checked settings; the guidance scale is the model's default for a budget of k where it is None."""
+        scale = self.default_guidance(k) if guidance_scale is None else guidance_scale
         return SamplingSettings(scale, temperature, top_k, top_p)
+
+    def default_guidance(self, k: int) -> float:
+        """The scale that was measured best at the largest budget up to k (`python -m flextok.bench generation`)."""
+        scales = {int(budget): scale for budget, scale in (self.config.guidance_by_budget or {}).items()}
+        below = [budget for budget in scales if budget <= k]
+        return scales[max(below)] if below else self.config.guidance_scale
 
     def _asked(self, prompt: str | Sequence[str] | None, action: str | Sequence[str] | None) -> list[str]:
         """Checked prompts or actions, one a clip."""

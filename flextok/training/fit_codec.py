@@ -43,7 +43,7 @@ def fit_codec(model: RegisterTokenizer, latents: Tensor, metric: Tensor) -> None
     target = torch.cat(components, dim=1)  # (n, t, states - free)
 
     before = None
-    for frame in range(target.shape[1]):
+    for frame in range(target.shape[1] if free < states else 0):
         if before is not None:
             codec.prediction[frame - 1] = _prediction(before, target[:, frame], f, free)
         predicted = codec.predicted(frame, before)

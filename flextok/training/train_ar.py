@@ -35,11 +35,13 @@ class ARConfig:
     head_dim: int = 64
     text_depth: int = 2
     dropout: float = 0.1
-    class_share: float = 0.45
-    """Share of clips that are told their class; as many are told a text, the rest neither (for guidance)."""
-    budgets: tuple[int, ...] = (16, 64)
+    class_share: float = 0.2
+    """Share of clips that are told their class ..."""
+    text_share: float = 0.7
+    """... and that are told a text, which says the class and more; the rest are told neither (for guidance)."""
+    budgets: tuple[int, ...] = (4, 16, 64)
     """Steps train on the first so many tokens of each latent frame (time-first) ..."""
-    budget_weights: tuple[float, ...] = (0.7, 0.3)
+    budget_weights: tuple[float, ...] = (0.5, 0.35, 0.15)
     """... drawn with these weights. A step on k serves all budgets up to k."""
     scale_batch: bool = True
     """Steps on shorter sequences take more clips, so that each costs about the same; `run.batch_size` is for K."""
@@ -129,7 +131,7 @@ class ARStage:
         classes[torch.from_numpy(kind >= self.config.class_share)] = -1
         texts = [
             cache.captions[i][int(rng.integers(len(cache.captions[i])))]
-            if self.config.class_share <= draw < 2 * self.config.class_share
+            if self.config.class_share <= draw < self.config.class_share + self.config.text_share
             else ""
             for (cache, i), draw in zip(items, kind, strict=True)
         ]
@@ -176,7 +178,9 @@ def _preset(kind: str) -> ARConfig:
 
 def _tiny() -> ARConfig:
     run = RunConfig(Path("runs/ar-tiny"), steps=4, batch_size=2, mixed_precision="no", evaluate_every=4, save_every=2)
-    return ARConfig(run, dim=32, depth=1, head_dim=16, text_depth=1, tokens_per_frame=4, budgets=(2, 4))
+    return ARConfig(
+        run, dim=32, depth=1, head_dim=16, text_depth=1, tokens_per_frame=4, budgets=(2, 4), budget_weights=(1.0, 1.0)
+    )
 
 
 PRESETS = {

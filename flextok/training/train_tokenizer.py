@@ -50,6 +50,8 @@ class TokenizerConfig:
     finetune: bool = False
     """Second phase: frozen tokens, full attention in the decoder, first frame given half of the time."""
     num_registers: int = 64
+    num_free_registers: int = 1
+    """Registers that the linear codec leaves to the transformers; all of them is no codec."""
     levels: tuple[int, ...] = (8, 5, 5, 5)
     dim: int = 192
     encoder_depth: int = 4
@@ -196,7 +198,7 @@ class TokenizerStage:
         shape = tuple(self.latents.shape[2:])
         sizes = {"levels": c.levels, "dim": c.dim, "encoder_depth": c.encoder_depth, "decoder_depth": c.decoder_depth}
         if c.kind == "register":
-            sizes["num_registers"] = c.num_registers
+            sizes |= {"num_registers": c.num_registers, "num_free_registers": c.num_free_registers}
         model = cls(latent_size=shape, head_dim=c.head_dim, decoder_attention=attention, **sizes)
         if c.run.init_from is not None:
             model.load_state_dict(load_file(c.run.init_from / WEIGHTS_NAME), strict=False)

@@ -171,6 +171,9 @@ def test_every_state_is_an_address(page: str, open_page: Open) -> None:
     go(other, "Swap and edit")
     expect(other).to_have_url(re.compile("tab=swap"))
     expect(other.locator("#swap-player .panels")).to_contain_text("tokens 1-2 of B", timeout=RESULT_MS)
+    other.goto(f"{page}?tab=generate&action=spins&gk=4")
+    expect(other.locator("#generate-k input[type=number]")).to_have_value("4", timeout=RESULT_MS)
+    expect(other.locator("#action input[value=spins]")).to_be_checked()
     other.goto(f"{page}?tab=rate-distortion&metric=ssim")
     expect(other.locator("#rate-distortion .ytitle")).to_have_text("SSIM", timeout=RESULT_MS)
     assert other.problems == []  # type: ignore[attr-defined]
@@ -268,6 +271,52 @@ def test_what_is_no_video_says_so(tab: Page, tmp_path: Path) -> None:
     toast.get_by_role("button").first.click()
 
 
+def test_a_text_becomes_a_clip_that_opens_in_explore(tab: Page) -> None:
+    go(tab, "Generate")
+    tab.locator("#prompt textarea").fill("a large red ball bounces on grass at night")
+    tab.locator("#generate").click()
+    expect(tab.locator("#generate-status")).to_contain_text("The grid's own generator", timeout=RESULT_MS)
+    still(tab, "#generate-player")
+    pictures = [
+        picture(tab, f"#generate-player [data-panel={name}] canvas") for name in ("k1", "k16", "generated-grid")
+    ]
+    assert len(set(pictures)) == 3
+    tab.get_by_role("button", name=re.compile("Measured")).click()
+    expect(tab.locator("#study-by-size .scatterlayer .trace")).to_have_count(4, timeout=RESULT_MS)
+    tab.locator("#measured-metric").get_by_text("text match").click()
+    expect(tab.locator("#study-by-size .ytitle")).to_have_text("text match", timeout=RESULT_MS)
+    tab.locator("#to-explore").click()
+    expect(tab.locator("#status")).to_contain_text("The generated clip is loaded", timeout=RESULT_MS)
+    tab.get_by_role("button", name="Tokenize and decode").click()
+    expect(tab.locator("#status")).to_contain_text("Done", timeout=RESULT_MS)
+
+
+def test_unknown_words_are_named(tab: Page) -> None:
+    go(tab, "Generate")
+    tab.locator("#prompt textarea").fill("un éléphant 🐘")
+    tab.locator("#generate").click()
+    toast = tab.locator(".toast-body")
+    expect(toast).to_contain_text("does not know: un, éléphant", timeout=RESULT_MS)
+    toast.get_by_role("button").first.click()
+
+
+def test_long_video_grows_and_can_be_stopped(tab: Page) -> None:
+    go(tab, "Long video")
+    status = tab.locator("#long-status")
+    tab.locator("#long-generate").click()
+    expect(status).to_contain_text("Chunk 1 of 5: 17 frames", timeout=RESULT_MS)
+    expect(status).to_contain_text("81 frames, 21 latent frames x 8 = 168 tokens", timeout=RESULT_MS)
+    expect(tab.locator("#long-video video")).to_be_visible(timeout=RESULT_MS)
+    tab.get_by_label("number input for Tokens per latent frame, k").last.fill("64")
+    tab.locator("#long-generate").click()
+    expect(status).to_contain_text("x 64", timeout=RESULT_MS)
+    tab.locator("#long-stop").click()
+    said = status.inner_text()
+    tab.wait_for_timeout(3000)
+    assert status.inner_text() == said
+    assert "81 frames" not in said
+
+
 def test_nothing_failed_on_the_way(tab: Page) -> None:
     assert tab.problems == []  # type: ignore[attr-defined]
 
@@ -279,7 +328,10 @@ def test_nothing_failed_on_the_way(tab: Page) -> None:
         ("explore", "#player .panels canvas"),
         ("tokens", "#tokens-player .panels canvas"),
         ("swap", "#edit-player .panels canvas"),
+        ("generate", "#generate-player"),
+        ("long-video", "#long-status"),
         ("rate-distortion", "#rate-distortion .scatterlayer"),
+        ("learn", "#learn"),
     ],
 )
 def test_every_tab_fits_in_both_themes(

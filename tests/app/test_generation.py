@@ -26,6 +26,15 @@ def test_one_sequence_at_every_budget(service: GeneratorService) -> None:
     assert all(row["psnr"] > 5 for row in payload["registers"][:-1])
 
 
+def test_the_grid_writes_all_its_tokens(service: GeneratorService) -> None:
+    request = GenerateRequest("bounces", keep_k=2)
+    grid = service.grid(request)
+    assert (grid.keep_k, grid.tokens, grid.frames.shape) == (64, 320, (17, 64, 64, 3))
+    assert np.array_equal(grid.frames, service.grid(request).frames)
+    extra = generated_payload(list(service.generate(request)), "bounces", grid)["extra"]
+    assert [row["frames"] for row in extra] == [17]
+
+
 def test_long_video_grows_chunk_by_chunk(service: GeneratorService) -> None:
     request = GenerateRequest("", "a red ball rolls left, then bounces", keep_k=2, chunks=3)
     results = list(service.long_video(request))

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from app.plots import METRICS, SETS, num_bytes, rate_distortion, results, tokens_needed
+from app.plots import (
+    GENERATION_METRICS,
+    METRICS,
+    SETS,
+    generation_by_budget,
+    generation_results,
+    num_bytes,
+    rate_distortion,
+    results,
+    study_by_size,
+    tokens_needed,
+)
 from app.tabs.rate_distortion import csv_rows, needed_line
 
 
@@ -40,3 +51,18 @@ def test_the_table_holds_every_point() -> None:
     assert len({tuple(row[:3]) for row in rows}) == len(rows)
     assert {row[0] for row in rows} == set(SETS)
     assert ["toybox_test", "register", "k=64", 400] in [row[:4] for row in rows]
+
+
+def test_the_study_is_drawn_as_it_was_measured() -> None:
+    generation, study = generation_results()
+    for metric in GENERATION_METRICS:
+        line = generation_by_budget(generation, metric).data[0]
+        assert dict(zip(line.x, line.y, strict=True)) == {
+            int(k): row[metric] for k, row in generation["budgets"].items()
+        }
+        drawn = {
+            (trace.name, x): (y, error)
+            for trace in study_by_size(study, metric).data
+            for x, y, error in zip(trace.x, trace.y, trace.error_y.array, strict=True)
+        }
+        assert sorted(drawn.values()) == sorted((row[metric], row[f"{metric}_std"]) for row in study["rows"])

@@ -62,6 +62,14 @@ def test_budgets_are_prefixes_of_one_sequence(pipe: VideoGeneratorPipeline) -> N
         assert result.frames.shape == (1, 3, 17, 64, 64)
 
 
+def test_every_budget_has_its_guidance(pipe: VideoGeneratorPipeline) -> None:
+    parts = (pipe.vae, pipe.tokenizer, pipe.scheduler, pipe.transformer)
+    other = VideoGeneratorPipeline(*parts, guidance_scale=4.0, guidance_by_budget={"2": 2.0, "4": 1.5})
+    assert [other.default_guidance(k) for k in (1, 2, 3, 4)] == [4.0, 2.0, 2.0, 1.5]
+    with pytest.raises((TypeError, ValueError)):
+        VideoGeneratorPipeline(*parts, guidance_by_budget={"two": 2.0}).default_guidance(4)
+
+
 def test_long_video_streams_chunks_that_go_on(pipe: VideoGeneratorPipeline) -> None:
     chunks = list(pipe.stream("a red ball", keep_k=2, num_frames=49, generator=_seed(4)))
     assert [c.frames.shape[2] for c in chunks] == [17, 16, 16]
