@@ -44,6 +44,7 @@ SETTINGS = ("video", "start_s", "length_s", "fps", "crop", "steps", "guidance", 
 """Names of `Explore.settings`, in their order."""
 LANE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "cpu", "show_progress": "minimal"}
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+STOPPED = "Cancelled; what was ready stays."
 
 
 @dataclass(frozen=True)
@@ -211,9 +212,7 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
         concurrency_limit=2, concurrency_id="preview",
     )  # fmt: skip
     seeds = view.submit(other_seeds, settings, [status, view], **private)
-    stop.click(
-        lambda: "Cancelled; what was ready stays.", outputs=status, cancels=[running, uploaded, decoded, seeds], **QUIET
-    )
+    stop.click(lambda: STOPPED, outputs=status, cancels=[running, uploaded, decoded, seeds], **QUIET)
     for name, component, parse in (
         ("model", model, choice(*(entry.id for entry, _ in service.known()))),
         ("start", start_s, number(0, 86_400)),

@@ -14,7 +14,7 @@ from app.render import enlarged
 from app.service import MAX_SEED, refusal
 from app.share import Shared, choice, number
 from app.tabs import measured
-from app.tabs.explore import LANE, Explore
+from app.tabs.explore import LANE, QUIET, STOPPED, Explore
 from flextok.data.toybox_spec import ACTIONS
 
 INTRO = (
@@ -98,5 +98,5 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, shared: Sh
     options: dict[str, Any] = {**LANE, "show_progress_on": status}
     running = run.click(generate, inputs, [status, view, last], api_name="generate", **options)
     entered = prompt.submit(generate, inputs, [status, view, last], api_visibility="private", **options)
-    stop.click(None, cancels=[running, entered], api_visibility="private")
+    stop.click(lambda: STOPPED, outputs=status, cancels=[running, entered], **QUIET)
     to_explore.click(open_in_explore, last, [clip.video, tabs, clip.status], api_visibility="private")

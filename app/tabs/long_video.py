@@ -12,7 +12,7 @@ from app.generation import GRID_TOKENS, MAX_CHUNKS, GenerateRequest, GeneratorSe
 from app.render import enlarged
 from app.service import MAX_SEED
 from app.share import Shared, number
-from app.tabs.explore import LANE
+from app.tabs.explore import LANE, QUIET, STOPPED
 
 INTRO = (
     "Chunks of 17 frames share one frame: each later chunk is written and decoded **given the last decoded frame** of "
@@ -79,4 +79,4 @@ def build(generators: GeneratorService, shared: Shared) -> None:
         shared.add(name, component, parse)
     options: dict[str, Any] = {**LANE, "show_progress_on": status}
     running = run.click(long_video, [prompt, chunks, keep_k, seed], [video, status], api_name="long_video", **options)
-    stop.click(None, cancels=[running], api_visibility="private")
+    stop.click(lambda: STOPPED, outputs=status, cancels=[running], **QUIET)
