@@ -74,8 +74,9 @@ def stream_tokens(
         if known is not None and frames[index] < known.shape[1]:
             token = known[:, frames[index], places[index]].to(device)
         else:
-            new = sequence[:, fed:]
-            logits = model(torch.cat([new, new]) if guided else new, both, cache, prepared)[:, -1]  # (b or 2 b, ids)
+            new = torch.cat([sequence[:, fed:]] * 2) if guided else sequence[:, fed:]
+            with torch.inference_mode():  # cheaper calls, which is what single tokens wait for
+                logits = model(new, both, cache, prepared)[:, -1]  # (b or 2 b, ids)
             fed = index
             if guided:
                 wanted, plain = logits.chunk(2)

@@ -1,7 +1,7 @@
 """What the embedded generator makes, and at what price: `python -m flextok.bench generation`.
 
 Judged by the Toybox scorer, whose own accuracy on source clips (`assets/results/scorer.json`) bounds every figure.
-Writes assets/results/generation.json and, with `--sheet`, a contact sheet of all classes at k = 16.
+Writes assets/results/generation.json and, with `--sheet`, a moving contact sheet of all classes at k = 16.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from torch import Tensor
 
 from flextok.bench import results
 from flextok.bench.scorer import clips_of
+from flextok.captioned_strip import side_by_side
 from flextok.data.datasets import ToyboxDataset
 from flextok.data.pixels import to_float, to_uint8
 from flextok.data.toybox_caption import caption
-from flextok.data.toybox_spec import ACTIONS, HELD_OUT_SEEDS, TEST_SEEDS, ToyboxSpec, sample_spec
+from flextok.data.toybox_spec import ACTIONS, FPS, HELD_OUT_SEEDS, TEST_SEEDS, ToyboxSpec, sample_spec
 from flextok.generators import load_generator
 from flextok.metrics.consistency import LOOK, windows
 from flextok.metrics.frechet_video import FrechetVideoDistance
@@ -31,10 +32,9 @@ from flextok.metrics.scorer import Scorer, load_scorer
 from flextok.metrics.scores import class_score, strict_text_match, text_match
 from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
 from flextok.token_sampling import SamplingSettings, stream_tokens
-from flextok.training.sheets import clip_rows
 
 REPEATS = 5
-SHEET_BUDGET = 16
+SHEET_BUDGET, SHEET_CLIPS = 16, 2
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,22 @@ def main(arguments: list[str] | None = None) -> None:
         }
         print(k, report["budgets"][k], flush=True)
         if options.sheet is not None and k == SHEET_BUDGET:
-            firsts = [to_uint8(by_class[i * options.per_class]) for i in range(len(ACTIONS))]
-            Image.fromarray(clip_rows(firsts)).save(options.sheet, quality=90)
+            write_contact_sheet(by_class.unflatten(0, (len(ACTIONS), -1))[:, :SHEET_CLIPS], options.sheet)
     report["guidance"] = _guidance(pipe, scorer, options, specs)
     report["long"] = _long(pipe, scorer, options.long_videos, options.long_budgets)
     report["timing"] = results.read("generation")["timing"] if options.timing == "no" else _timing(pipe)
     print(f"written to {results.write('generation', report)}")
+
+
+def write_contact_sheet(clips: Tensor, path: Path, columns: int = 4) -> None:
+    """An animated picture of clips (classes, n, 3, T, H, W): the n clips of each class side by side under its name."""
+    cells = [
+        (name, np.concatenate([to_uint8(clip) for clip in own], axis=2))
+        for name, own in zip(ACTIONS, clips, strict=True)
+    ]
+    rows = [side_by_side(cells[i : i + columns], scale=2) for i in range(0, len(cells), columns)]
+    first, *others = (Image.fromarray(frame) for frame in np.concatenate(rows, axis=1))
+    first.save(path, save_all=True, append_images=others, duration=1000 // FPS, loop=0, quality=80, method=6)
 
 
 def generated(

@@ -21,6 +21,7 @@ from flextok.chunking import ChunkPlan
 from flextok.data.datasets import ClipBank
 from flextok.data.pixels import to_float
 from flextok.data.toybox_labels import NUM_CLASSES, bank_labels, mirror_labels
+from flextok.precision import bf16_is_fast
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def fill_cache(config: CacheConfig) -> None:
     for start in tqdm(range(0, total, config.batch_size), desc=str(config.out), mininterval=5):
         indices = range(start, min(start + config.batch_size, total))
         video = to_float(np.stack([bank[i // len(windows)][windows[i % len(windows)]] for i in indices]))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast(torch.device("cpu"))):
             latents = vae.encode(torch.cat([video, video.flip(-1)])).mean.half().numpy()
         if array is None:
             shape = (2 * total, *latents.shape[1:])

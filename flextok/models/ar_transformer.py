@@ -24,6 +24,10 @@ from flextok.token_order import TokenOrder
 
 ROPE_BASE = 10_000.0
 
+Rotation = tuple[Tensor, Tensor]
+"""Cosines and sines, each (s, head_dim), of the rotary angles of s positions. The two halves of a head turn together:
+x cos + (x with its halves exchanged) sin, so the sines of the first half are negative."""
+
 
 @dataclass(frozen=True)
 class ARCondition:
@@ -54,16 +58,17 @@ class Prepared:
 
     Ids enter and leave through their digits and through tables; here these are added up, so that a step looks up one
     row of `tokens` (ids, d) and multiplies by one matrix `output` (ids, d), with `bias` (ids,). `positions` (n, d) and
-    `rotation` (2, n, head_dim / 2) are of the whole sequence; `text` holds the keys and values (b, heads, s, head_dim)
-    of the text in every layer.
+    `rotation` are of the whole sequence; `text` holds the keys and values (b, heads, s, head_dim) of the text in every
+    layer, and `mask` (b, 1, 1, s) is added to the logits of its words: minus infinity where padded.
     """
 
     tokens: Tensor
     positions: Tensor
-    rotation: Tensor
+    rotation: Rotation
     output: Tensor
     bias: Tensor
     text: list[tuple[Tensor, Tensor]]
+    mask: Tensor
 
 
 def _padded(condition: ARCondition, length: int) -> tuple[Tensor, Tensor]:
@@ -100,10 +105,11 @@ class _SelfAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim, bias=False)
         self.proj = nn.Linear(dim, dim, bias=False)
 
-    def forward(self, x: Tensor, rotation: Tensor, cache: KVCache | None, layer: int) -> Tensor:
-        """x: (b, s, d); rotation: (2, s, head_dim / 2), cosines and sines of the positions of x."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, -1, self.head_dim)).transpose(1, 3).unbind(2)  # (b, heads, s, hd)
-        q, k = rotate(q, rotation), rotate(k, rotation)
+    def forward(self, x: Tensor, rotation: Rotation, cache: KVCache | None, layer: int) -> Tensor:
+        """x: (b, s, d); rotation: of the positions of x."""
+        qkv = self.qkv(x).unflatten(-1, (3, -1, self.head_dim)).transpose(1, 3)  # (b, heads, 3, s, head_dim)
+        q, k = rotate(qkv.narrow(2, 0, 2), rotation).unbind(2)  # one rotation for both: single tokens wait for calls
+        v = qkv.select(2, 2)
         if cache is not None:
             k, v = cache.extend(layer, k, v)
         causal = q.shape[2] > 1
@@ -151,7 +157,7 @@ class _Layer(nn.Module):
     def forward(
         self,
         x: Tensor,
-        rotation: Tensor,
+        rotation: Rotation,
         text: tuple[Tensor, Tensor],
         mask: Tensor,
         cache: KVCache | None,
@@ -162,11 +168,10 @@ class _Layer(nn.Module):
         return x + self.dropout(self.mlp(self.norm3(x)))
 
 
-def rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """Rotary position embedding of x (b, heads, s, head_dim) by `rotation` (2, s, head_dim / 2)."""
-    cos, sin = rotation.to(x.dtype)
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+def rotate(x: Tensor, rotation: Rotation) -> Tensor:
+    """Rotary position embedding of x (..., s, head_dim)."""
+    cos, sin = (table.to(x.dtype) for table in rotation)
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
 
 
 class ARTransformer(ModelMixin, ConfigMixin):
@@ -272,10 +277,9 @@ class ARTransformer(ModelMixin, ConfigMixin):
         if stop > self.max_len:
             raise ValueError(f"a sequence has {self.max_len} tokens, {stop} were asked for")
         x = x + prepared.positions[begin:stop]
-        rotation = prepared.rotation[:, begin:stop]
-        mask = condition.mask[:, None, None]
+        cos, sin = (table[begin:stop] for table in prepared.rotation)
         for index, (layer, text) in enumerate(zip(self._layers(), prepared.text, strict=True)):
-            x = layer(x, rotation, text, mask, cache, index)
+            x = layer(x, (cos, sin), text, prepared.mask, cache, index)
         if cache is not None:
             cache.advance(stop - begin)
         return F.linear(self.norm(x), prepared.output, prepared.bias).float()
@@ -289,6 +293,7 @@ class ARTransformer(ModelMixin, ConfigMixin):
         half = torch.tensor([level // 2 for level in levels], device=codes.device)
         first = torch.tensor([sum(levels[:i]) for i in range(len(levels))], device=codes.device)
         rows = (codes * half + half).round().long() + first  # (ids, f), rows of `digits`
+        mask = torch.zeros(condition.mask.shape, dtype=condition.text.dtype, device=condition.mask.device)
         return Prepared(
             tokens=self.ids.weight + self.code_in(codes.to(self.code_in.weight.dtype)),
             positions=self.frame(frame) + self.place(place),  # of the token to come
@@ -296,6 +301,7 @@ class ARTransformer(ModelMixin, ConfigMixin):
             output=self.joint.weight + self.digits.weight[rows].sum(1),
             bias=self.digits.bias[rows].sum(1),
             text=[layer.cross.project(condition.text) for layer in self._layers()],
+            mask=mask.masked_fill(~condition.mask, float("-inf"))[:, None, None],
         )
 
     def new_cache(self, batch: int, max_len: int) -> KVCache:
@@ -307,8 +313,9 @@ class ARTransformer(ModelMixin, ConfigMixin):
     def _layers(self) -> list[_Layer]:
         return [layer for layer in self.blocks if isinstance(layer, _Layer)]
 
-    def _rotation(self, count: int, device: torch.device) -> Tensor:
+    def _rotation(self, count: int, device: torch.device) -> Rotation:
         half = self.head_dim // 2
         frequencies = ROPE_BASE ** (-torch.arange(half, device=device, dtype=torch.float32) / half)
         angles = torch.arange(count, device=device, dtype=torch.float32)[:, None] * frequencies
-        return torch.stack([angles.cos(), angles.sin()])
+        cos, sin = angles.cos(), angles.sin()
+        return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)

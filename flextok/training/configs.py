@@ -26,7 +26,8 @@ class RunConfig:
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     ema_decay: float = 0.998
-    mixed_precision: Literal["no", "bf16"] = "bf16"
+    mixed_precision: Literal["auto", "no", "bf16"] = "auto"
+    """`auto` is bf16 where the machine is faster with it (`flextok.precision`), else float32."""
     compile: bool = False
     """torch.compile the training step (several minutes of C++ compilation on a CPU)."""
     threads: int = 0

@@ -20,6 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from flextok.models.scorer import ToyboxScorer
+from flextok.precision import bf16_is_fast
 from flextok.training.train_scorer import PRESETS, ScorerStage
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def main(config: FitConfig) -> None:
     run = dataclasses.replace(preset.run, init_from=config.scorer, seed=1001)
     stage = ScorerStage(dataclasses.replace(preset, run=run, banks=config.banks, num_validation=1))
     inputs, labels = [], []
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast(torch.device("cpu"))):
         for step in tqdm(range(config.batches), mininterval=10):
             batch = stage.batch(step, slice(0, run.batch_size))
             inputs.append(stage.scorer.head_inputs(batch["video"]).float())

@@ -19,13 +19,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from diffusers.training_utils import EMAModel
 from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from flextok.precision import bf16_is_fast
 from flextok.training.configs import RunConfig
 
 logger = logging.getLogger(__name__)
@@ -85,8 +86,11 @@ def train(stage: Stage, run: RunConfig, config: object) -> None:
     """
     if run.threads:
         torch.set_num_threads(run.threads)
+    precision = run.mixed_precision
+    if precision == "auto":
+        precision = "bf16" if bf16_is_fast(PartialState().device) else "no"
     accelerator = Accelerator(
-        mixed_precision=run.mixed_precision,
+        mixed_precision=precision,
         step_scheduler_with_optimizer=False,
         # A step without any token (for guidance) leaves the encoder out, and a short prefix some registers.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
