@@ -110,19 +110,6 @@ def rows_of(ids: np.ndarray | Sequence[Sequence[int]]) -> tuple[tuple[int, ...],
     return tuple(tuple(int(value) for value in row) for row in np.asarray(ids, np.int64))
 
 
-def time_first(ids: np.ndarray) -> np.ndarray:
-    """Ids (t, k) in time-first order, (t * k,): the first token of every latent frame, then every second one, ...
-
-    A prefix of the sequence is the whole clip at a smaller budget: [[1, 2], [3, 4]] gives 1, 3, 2, 4.
-    """
-    return ids.T.reshape(-1)
-
-
-def from_time_first(sequence: np.ndarray, latent_frames: int) -> np.ndarray:
-    """Inverse of `time_first`: (t * k,) to (t, k)."""
-    return sequence.reshape(-1, latent_frames).T
-
-
 def _whole(name: str, value: object, low: int, high: int) -> None:
     if type(value) is not int or not low <= value <= high:  # bool is no number here
         raise TokenError(f"{name} must be a whole number in {low}..{high}, not {value!r:.40}.")

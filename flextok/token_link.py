@@ -12,17 +12,11 @@ import re
 import zlib
 
 import numpy as np
+import torch
 
-from flextok.clip_tokens import (
-    MAX_LATENT_FRAMES,
-    MAX_TOKENS,
-    ClipTokens,
-    TokenError,
-    from_time_first,
-    rows_of,
-    time_first,
-)
+from flextok.clip_tokens import MAX_LATENT_FRAMES, MAX_TOKENS, ClipTokens, TokenError, rows_of
 from flextok.fingerprint import FINGERPRINT_BYTES
+from flextok.token_order import TokenOrder
 
 VERSION = 1
 MAX_LINK_CHARACTERS = 8000
@@ -44,7 +38,9 @@ def pack(tokens: ClipTokens) -> str:
         tokens.steps, round(tokens.guidance * SCALE), tokens.seed, len(name),
     )  # fmt: skip
     head = bytes([VERSION]) + bytes.fromhex(tokens.fingerprint) + b"".join(map(_varint, numbers)) + name
-    data = head + pack_ids(time_first(tokens.array()), tokens.bits_per_token)
+    order = TokenOrder("time_first", tokens.latent_frames, tokens.keep_k)
+    sequence = order.flatten(torch.from_numpy(tokens.array())[None])[0]
+    data = head + pack_ids(sequence.numpy(), tokens.bits_per_token)
     text = base64.urlsafe_b64encode(data + zlib.crc32(data).to_bytes(4, "big")).decode().rstrip("=")
     if len(text) > MAX_LINK_CHARACTERS:
         raise TokenError(
@@ -87,9 +83,9 @@ def unpack(text: str) -> ClipTokens:
         model = name.decode()
     except UnicodeDecodeError:
         raise TokenError(_BROKEN) from None
-    ids = unpack_ids(packed, t * k, (num_ids - 1).bit_length())
+    sequence = torch.from_numpy(unpack_ids(packed, t * k, (num_ids - 1).bit_length()))
     return ClipTokens(
-        ids=rows_of(from_time_first(ids, t)),
+        ids=rows_of(TokenOrder("time_first", t, k).unflatten(sequence[None])[0].numpy()),
         num_ids=num_ids,
         model=model,
         fingerprint=body[1 : 1 + FINGERPRINT_BYTES].hex(),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import flextok
 from flextok import token_link
-from flextok.clip_tokens import ClipTokens, TokenError, from_time_first, rows_of, time_first
+from flextok.clip_tokens import ClipTokens, TokenError, rows_of
 from flextok.fingerprint import fingerprint
 from flextok.quantizers.fsq import FSQ
 from flextok.token_edit import Edit, apply_edits, neutral_id, swap_prefix
@@ -166,11 +166,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
             load_tokens(tmp_path / name)
 
 
-def test_time_first_is_a_prefix_order() -> None:
-    assert time_first(np.array([[1, 2], [3, 4]])).tolist() == [1, 3, 2, 4]
-    ids = np.arange(15).reshape(5, 3)
-    assert (from_time_first(time_first(ids), 5) == ids).all()
-    assert (time_first(ids)[:5] == time_first(ids[:, :1])).all()
+def test_a_prefix_keeps_the_first_tokens_of_each_latent_frame() -> None:
     assert EXAMPLE.prefix(2).ids == ((1, 2), (4, 5))
 
 

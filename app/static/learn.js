@@ -144,7 +144,7 @@ function mountLearn(element, content, server) {
     const [back, next] = [[-1, "← Back"], [1, "Next →"]].map(([by, text]) => {
       const target = state.step + by;
       const there = steps[target];
-      return h("button", { type: "button", class: `learn-button ${by > 0 ? "learn-next" : "learn-back"}`, disabled: !there, onclick: () => go(target), text: there && by > 0 ? `Next: ${there.title} →` : text });
+      return h("button", { type: "button", class: `learn-button ${by > 0 ? "learn-next" : "learn-back"}`, disabled: !there, hidden: !there && by > 0, onclick: () => go(target), text: there && by > 0 ? `Next: ${there.title} →` : text });
     });
     const notes = state.teacher ? h("details", { class: "learn-card learn-teacher" }, h("summary", { text: "Notes for the teacher" }), h("p", { text: step.teacher })) : "";
     main.replaceChildren(stepHead(state.step), question(state.step, widget, reveal), notes, shown, h("div", { class: "learn-ends" }, back, next));
