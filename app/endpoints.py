@@ -132,7 +132,7 @@ def build(service: VideoService, clip: Explore) -> None:
 
 def write_mp4(frames: np.ndarray, fps: float, name: str) -> str:
     """A file for download of uint8 (T, H, W, 3)."""
-    from flextok.data.video_io import write_video
+    from flextok.data.video_write import write_video
 
     path = fresh_file(name)
     with told():

@@ -13,7 +13,7 @@ from app.tabs.explore import note
 from flextok.data.toybox_caption import caption
 from flextok.data.toybox_render import render
 from flextok.data.toybox_spec import FPS, TEST_SEEDS, sample_spec
-from flextok.data.video_io import write_video
+from flextok.data.video_write import write_video
 from flextok.registry import ASSETS
 
 EXAMPLES = {

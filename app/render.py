@@ -37,7 +37,7 @@ def render(service: VideoService, request: Request, form: str, keep_k: int | Non
     about = json.dumps(settings(request, kept))
     with told():
         from flextok.captioned_strip import side_by_side
-        from flextok.data.video_io import write_video
+        from flextok.data.video_write import write_video
 
         if form == "strip":
             write_strip([source, service.decode(kept)], path, about)

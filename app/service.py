@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # PyTorch and diffusers take seconds: they load in the backgr
     import numpy as np
 
     from app.gpu_runs import Pipeline
-    from flextok.data.video_io import VideoInfo
+    from flextok.data.video_read import VideoInfo
     from flextok.reconstruction import Clip, Reconstruction
 
 EXAMPLES = ASSETS / "examples"
@@ -322,7 +322,7 @@ class VideoService:
         if not path:
             raise gr.Error("Choose a file first.", print_exception=False)
         with told():
-            from flextok.data.video_io import read_video
+            from flextok.data.video_read import read_video
 
             info = probe(path)
             scale = min(CONVERTED_PIXELS / min(info.width, info.height), 1.0)
@@ -341,7 +341,7 @@ class VideoService:
         entry = self.entry(request.model)
         request.check(entry)
         with told():
-            from flextok.data.video_io import read_video
+            from flextok.data.video_read import read_video
 
             info = probe(str(request.path))
             fps = float(request.fps or MODEL_FPS)
@@ -388,7 +388,7 @@ class VideoService:
             raise gr.Error("Choose a picture first.", print_exception=False)
         entry = self.entry(model_id)
         with told():
-            from flextok.data.video_io import read_video
+            from flextok.data.video_read import read_video
 
             probe(path)
             size = self.model(entry.id).info.height
@@ -501,7 +501,8 @@ def asked_frames(length_s: float | None, fps: float, chunk_frames: int) -> int:
 
 def probe(path: str) -> VideoInfo:
     """What a file holds, found from its content; ValueError where it is over a limit of this app."""
-    from flextok.data.video_io import VideoError, probe_video
+    from flextok.data.video_limits import VideoError
+    from flextok.data.video_read import probe_video
 
     size = Path(path).stat().st_size if Path(path).is_file() else 0
     if size > MAX_UPLOAD_MB << 20:

@@ -35,7 +35,7 @@ class Reconstruct:
         from flextok.api import load_tokenizer
         from flextok.captioned_strip import side_by_side
         from flextok.data.pixels import to_uint8
-        from flextok.data.video_io import write_video
+        from flextok.data.video_write import write_video
         from flextok.reconstruction import load_clip, sweep
 
         pipe = load_tokenizer(self.model)
@@ -84,7 +84,7 @@ class Generate:
         import torch
 
         from flextok.data.pixels import to_uint8
-        from flextok.data.video_io import write_video
+        from flextok.data.video_write import write_video
         from flextok.generators import load_generator
 
         pipe = load_generator(self.model)

@@ -79,7 +79,7 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, shared: Sh
     def open_in_explore(frames: Any) -> tuple[str, Any, str]:
         if frames is None:
             raise refusal("Generate a clip first.")
-        from flextok.data.video_io import write_video
+        from flextok.data.video_write import write_video
 
         path = fresh_file("generated.mp4")
         write_video(enlarged(frames), path, 8)

@@ -23,7 +23,8 @@ from flextok.bench import codecs, results
 from flextok.data.datasets import ToyboxDataset
 from flextok.data.pixels import to_float, to_uint8
 from flextok.data.toybox_spec import HELD_OUT_SEEDS, TEST_SEEDS
-from flextok.data.video_io import VideoError, read_video
+from flextok.data.video_limits import VideoError
+from flextok.data.video_read import read_video
 from flextok.metrics.reconstruction import psnr, ssim
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.schedulers.scheduling_rectified_flow import SOLVERS, RectifiedFlowScheduler

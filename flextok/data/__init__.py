@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from flextok.data.toybox_caption import caption
     from flextok.data.toybox_render import render
     from flextok.data.toybox_spec import ToyboxSpec, sample_spec
-    from flextok.data.video_io import VideoError, pad_to_chunks, probe_video, read_video, write_video
+    from flextok.data.video_limits import VideoError
+    from flextok.data.video_read import pad_to_chunks, probe_video, read_video
+    from flextok.data.video_write import write_video
 
 _HOME = {
     "ClipBank": "datasets",
@@ -20,16 +22,16 @@ _HOME = {
     "MixtureDataset": "datasets",
     "ToyboxDataset": "datasets",
     "ToyboxSpec": "toybox_spec",
-    "VideoError": "video_io",
+    "VideoError": "video_limits",
     "caption": "toybox_caption",
-    "pad_to_chunks": "video_io",
-    "probe_video": "video_io",
-    "read_video": "video_io",
+    "pad_to_chunks": "video_read",
+    "probe_video": "video_read",
+    "read_video": "video_read",
     "render": "toybox_render",
     "sample_spec": "toybox_spec",
     "to_float": "pixels",
     "to_uint8": "pixels",
-    "write_video": "video_io",
+    "write_video": "video_write",
 }
 __all__ = [
     "ClipBank", "FolderDataset", "MixtureDataset", "ToyboxDataset", "ToyboxSpec", "VideoError", "caption",

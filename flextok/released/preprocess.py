@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flextok.data.video_io import read_video
+from flextok.data.video_read import read_video
 
 DEFAULT_FPS = 8.0
 MAX_FRAMES = 100_000
@@ -78,7 +78,7 @@ def frame_indices(total_frames: int, video_fps: float, options: PreprocessOption
 def to_pixels(frames: np.ndarray, size: int) -> Tensor:
     """uint8 (T, H, W, 3) to float (3, T, size, size) in [-1, 1]: bicubic with antialiasing, centre crop.
 
-    Differs from `data.video_io.resize_frames` (Pillow, rounded to uint8) in the fourth digit; tokens depend on it.
+    Differs from `data.video_picture.resize_frames` (Pillow, rounded to uint8) in the fourth digit; tokens depend on it.
     """
     video = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255  # (T, 3, H, W)
     height, width = video.shape[2:]

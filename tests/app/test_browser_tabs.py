@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from flextok.data.video_io import write_video
+from flextok.data.video_write import write_video
 from flextok.token_link import pack, unpack
 
 pytestmark = pytest.mark.browser

@@ -11,7 +11,7 @@ from PIL import Image
 from app import service as app_service
 from app.clip_plan import describe_file, describe_plan, snap
 from app.service import Request, VideoService, parse_crop
-from flextok.data.video_io import VideoInfo
+from flextok.data.video_read import VideoInfo
 
 EXAMPLE = str(VideoService.example_paths()[0])
 

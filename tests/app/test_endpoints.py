@@ -18,7 +18,7 @@ from PIL import Image
 from app.render import FORMS, SUFFIXES
 from app.service import Request, VideoService
 from app.snippets import curl_snippet, python_snippet
-from flextok.data.video_io import probe_video
+from flextok.data.video_read import probe_video
 from flextok.token_link import unpack
 
 EXAMPLE = str(VideoService.example_paths()[0])

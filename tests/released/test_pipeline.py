@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from flextok.bench.synthetic import TINY, synthetic_config, write_checkpoint
-from flextok.data.video_io import write_video
+from flextok.data.video_write import write_video
 from flextok.released.load import load_released
 from flextok.released.pipeline import ReleasedTokenizerPipeline
 

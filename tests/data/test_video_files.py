@@ -20,17 +20,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from flextok.data import video_io
-from flextok.data.video_io import (
-    Video,
-    VideoError,
-    pad_to_chunks,
-    probe_video,
-    read_image,
-    read_video,
-    resize_frames,
-    write_video,
-)
+from flextok.data import video_read
+from flextok.data.video_limits import VideoError
+from flextok.data.video_picture import resize_frames
+from flextok.data.video_read import Video, pad_to_chunks, probe_video, read_image, read_video
+from flextok.data.video_write import write_video
 
 BITS = 8
 HEIGHT, WIDTH = 32, 64
@@ -119,7 +113,7 @@ def assert_refused(call: Callable[[], object], *words: str) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("video_io")
+    return tmp_path_factory.mktemp("videos")
 
 
 @pytest.fixture(scope="module")
@@ -659,7 +653,7 @@ def test_limits(steady: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(read_video(steady, max_seconds=5, start_s=8).frames) == 40
     assert len(read_video(steady, max_seconds=None).frames) == 120
     assert_refused(lambda: read_video(steady, max_decode_s=1e-5), "longer than")
-    monkeypatch.setattr(video_io, "MAX_OUTPUT_BYTES", 50 * HEIGHT * WIDTH * 3)
+    monkeypatch.setattr(video_read, "MAX_OUTPUT_BYTES", 50 * HEIGHT * WIDTH * 3)
     assert_refused(lambda: read_video(steady), "GiB")
     assert len(read_video(steady, num_frames=50).frames) == 50
 
