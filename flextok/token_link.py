@@ -12,11 +12,9 @@ import re
 import zlib
 
 import numpy as np
-import torch
 
 from flextok.clip_tokens import MAX_LATENT_FRAMES, MAX_TOKENS, ClipTokens, TokenError, rows_of
 from flextok.fingerprint import FINGERPRINT_BYTES
-from flextok.token_order import TokenOrder
 
 VERSION = 1
 MAX_LINK_CHARACTERS = 8000
@@ -38,9 +36,7 @@ def pack(tokens: ClipTokens) -> str:
         tokens.steps, round(tokens.guidance * SCALE), tokens.seed, len(name),
     )  # fmt: skip
     head = bytes([VERSION]) + bytes.fromhex(tokens.fingerprint) + b"".join(map(_varint, numbers)) + name
-    order = TokenOrder("time_first", tokens.latent_frames, tokens.keep_k)
-    sequence = order.flatten(torch.from_numpy(tokens.array())[None])[0]
-    data = head + pack_ids(sequence.numpy(), tokens.bits_per_token)
+    data = head + pack_ids(_to_time_first(tokens.array()), tokens.bits_per_token)
     text = base64.urlsafe_b64encode(data + zlib.crc32(data).to_bytes(4, "big")).decode().rstrip("=")
     if len(text) > MAX_LINK_CHARACTERS:
         raise TokenError(
@@ -83,9 +79,9 @@ def unpack(text: str) -> ClipTokens:
         model = name.decode()
     except UnicodeDecodeError:
         raise TokenError(_BROKEN) from None
-    sequence = torch.from_numpy(unpack_ids(packed, t * k, (num_ids - 1).bit_length()))
+    ids = unpack_ids(packed, t * k, (num_ids - 1).bit_length())
     return ClipTokens(
-        ids=rows_of(TokenOrder("time_first", t, k).unflatten(sequence[None])[0].numpy()),
+        ids=rows_of(_from_time_first(ids, t, k)),
         num_ids=num_ids,
         model=model,
         fingerprint=body[1 : 1 + FINGERPRINT_BYTES].hex(),
@@ -95,6 +91,25 @@ def unpack(text: str) -> ClipTokens:
         guidance=guidance / SCALE,
         seed=seed,
     )
+
+
+def _to_time_first(ids: np.ndarray) -> np.ndarray:
+    """(t, k) to (t k,). PyTorch comes in here, so that a page can start without it."""
+    import torch
+
+    from flextok.token_order import TokenOrder
+
+    return TokenOrder("time_first", *ids.shape).flatten(torch.from_numpy(ids)[None])[0].numpy()
+
+
+def _from_time_first(sequence: np.ndarray, latent_frames: int, keep_k: int) -> np.ndarray:
+    """(t k,) to (t, k)."""
+    import torch
+
+    from flextok.token_order import TokenOrder
+
+    order = TokenOrder("time_first", latent_frames, keep_k)
+    return order.unflatten(torch.from_numpy(sequence)[None])[0].numpy()
 
 
 def pack_ids(ids: np.ndarray, bits: int) -> bytes:

@@ -53,3 +53,9 @@ def test_importing_flextok_loads_nothing_heavy() -> None:
     code = "import sys, flextok, flextok.data; print(sorted({'torch', 'diffusers', 'numpy', 'av'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_page_is_there_before_pytorch() -> None:
+    code = "import sys, app.ui; print(sorted({'torch', 'diffusers'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
