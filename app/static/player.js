@@ -472,7 +472,7 @@ function mountPlayer(element, props, watch, trigger, server) {
       }
     }
     parts.push(shape("text", { x: 0, y: height + 30, class: "tick registers-label" }, "● registers"));
-    parts.push(shape("text", { x: 58, y: height + 30, class: "tick grid-label" }, "● 3D grid"));
+    if (payload.grid.length) parts.push(shape("text", { x: 58, y: height + 30, class: "tick grid-label" }, "● 3D grid"));
     chart.replaceChildren(...parts);
   }
 
