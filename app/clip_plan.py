@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from flextok.data.video_read import VideoInfo
 
 RULE = (
@@ -28,7 +30,7 @@ def describe_plan(num_frames: int, fps: float, start_s: float, chunk_frames: int
     """
     there = num_frames
     if duration_s is not None:
-        there = min(num_frames, max(int((duration_s - start_s) * fps + 1e-6), 1))
+        there = min(num_frames, max(math.ceil((duration_s - start_s) * fps - 1e-6), 1))
         if start_s >= duration_s > 0:
             return f"The video ends at {duration_s:.1f} s, before the start at {start_s:.1f} s."
     snapped = snap(there, chunk_frames)

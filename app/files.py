@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
-import time
+import threading
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,11 +19,10 @@ def _home() -> tempfile.TemporaryDirectory[str]:
 
 
 def fresh_file(name: str) -> Path:
-    """A path that nobody else uses; `name` is the app's own, never a visitor's. Older ones are deleted."""
-    home = Path(_home().name)
-    for old in home.iterdir():
-        if time.time() - old.stat().st_mtime > KEEP_S:
-            shutil.rmtree(old, ignore_errors=True)
-    folder = home / secrets.token_hex(8)
+    """A path that nobody else uses, deleted after `KEEP_S`; `name` is the app's own, never a visitor's."""
+    folder = Path(_home().name) / secrets.token_hex(8)
     folder.mkdir()
+    sweep = threading.Timer(KEEP_S, shutil.rmtree, (folder,), {"ignore_errors": True})
+    sweep.daemon = True
+    sweep.start()
     return folder / name

@@ -86,7 +86,7 @@ def probes() -> dict[str, Any]:
         "registers": replaced(register, clip, REGISTERS),
         "cells": replaced(grid, clip, CELLS),
         "hole": {"cells": (HOLE[1] - HOLE[0]) ** 2, **film(with_hole(grid, clip))},
-        "seeds": [seeds_payload(clip, several_seeds(register, clip, k, SEEDS)) for k in SEED_BUDGETS],
+        "seeds": [seeds_payload("", several_seeds(register, clip, k, SEEDS)) for k in SEED_BUDGETS],
         "edit": edited(register, clip, ids),
         "frameByFrame": [
             {"latentFrames": t, **film(decode(register, ids[:, :t]))} for t in range(1, ids.shape[1])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the page itself does not load PyTorch
     from torch import Tensor
 
     from app.service import Progress
-    from flextok.reconstruction import Clip, Reconstruction
+    from flextok.reconstruction import Reconstruction
 
 STATIC = Path(__file__).parent / "static"
 PREBAKED = ASSETS / "prebaked"
@@ -83,15 +83,15 @@ def payload(progress: Progress, entry: ModelEntry, note: str = "") -> dict[str, 
     }
 
 
-def seeds_payload(clip: Clip, results: Sequence[Reconstruction]) -> dict[str, Any]:
-    """One budget from several seeds, and where they differ: shown below what is there already."""
+def seeds_payload(clip_id: str, results: Sequence[Reconstruction]) -> dict[str, Any]:
+    """One budget from several seeds, and where they differ: shown below the clip `clip_id`, if it is still there."""
     videos = np.stack([pixels(result.frames) for result in results]).astype(np.float32)  # (seeds, T, H, W, 3)
     spread = videos.std(axis=0).mean(axis=-1, keepdims=True)  # (T, H, W, 1), 8-bit levels
     grey = np.repeat(spread.round().clip(0, 255).astype(np.uint8), 3, axis=-1)
     return {
         "seeds": [{**_result(result), "title": result.label} for result in results],
         "k": results[0].keep_k,
-        "size": clip.video.shape[-1],
+        "clip": clip_id,
         "spread": sprite(grey, lossless=True),
         "meanSpread": round(float(spread.mean()), 2),
         "frames": len(grey),
@@ -141,6 +141,12 @@ def pair_payload(
         },
         "note": note,
     }
+
+
+def qualities(clip: dict[str, Any]) -> dict[str, Any]:
+    """Of what a player shows: PSNR by budget, the number of latent frames, and bits of a token."""
+    psnr = {result["k"]: result["psnr"] for result in clip["registers"]}
+    return {"psnr": psnr, "latent_frames": clip["latentFrames"], "bits": clip["bitsPerToken"]}
 
 
 def psnr_db(a: np.ndarray, b: np.ndarray) -> float:

@@ -47,12 +47,12 @@ def rate_distortion(
     clip_set: str,
     metric: str,
     bits_per_token: int,
-    own: Mapping[int, float] | None = None,
+    own: tuple[Mapping[int, float], int] | None = None,
 ) -> go.Figure:
     """Quality against bytes of one 17-frame clip, with what a clip of the visitor's own reaches on top.
 
     Args:
-        own: budget -> value of the clip in the Explore tab.
+        own: of the clip in the Explore tab: budget -> value, and bits of its tokens.
     """
     part = report[clip_set]
     figure = go.Figure()
@@ -84,9 +84,9 @@ def rate_distortion(
                 line={"color": COLOURS[codec], "dash": "dot"}, hovertemplate="%{text}, %{x:.0f} bytes: %{y:.2f}",
             )  # fmt: skip
     if own:
-        sizes = num_bytes(list(own), bits_per_token)
+        values, bits = own
         figure.add_scatter(
-            x=sizes, y=list(own.values()), name="your clip, registers", mode="lines+markers",
+            x=num_bytes(list(values), bits), y=list(values.values()), name="your clip, registers", mode="lines+markers",
             line={"color": "#dc2626", "width": 1}, hovertemplate="%{x} bytes: %{y:.2f}",
         )  # fmt: skip
     ceiling = part["vae"][metric]

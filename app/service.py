@@ -261,7 +261,7 @@ class VideoService:
             give_back()
             yield progress
 
-    def seeds(self, request: Request, keep_k: int | None) -> tuple[Clip, list[Reconstruction]]:
+    def seeds(self, request: Request, keep_k: int | None) -> list[Reconstruction]:
         """One budget of a clip, decoded with `NUM_SEEDS` seeds from the request's on.
 
         Raises:
@@ -280,9 +280,9 @@ class VideoService:
             guidance = entry.guidance if request.guidance is None else request.guidance
             steps = request.steps or entry.steps
             if entry.source == "embedded":
-                return clip, several_seeds(pipe, clip, int(keep_k), seeds, steps, guidance)
+                return several_seeds(pipe, clip, int(keep_k), seeds, steps, guidance)
             order = gpu_runs.make_order(entry, clip, [int(keep_k)], seeds, steps, guidance)
-            return clip, list(gpu_runs.run_order(order, clip))
+            return list(gpu_runs.run_order(order, clip))
 
     # --- tokens ---------------------------------------------------------------------------------------------
 
@@ -524,7 +524,7 @@ def parse_crop(text: str | None) -> tuple[float, float, float, float] | None:
     if not text:
         return None
     try:
-        left, top, width, height = (float(part) for part in str(text)[:100].split(","))
+        left, top, width, height = (float(part) for part in str(text).split(",", 4))
     except ValueError:
         raise refusal(f"The crop must be left,top,width,height in fractions, not {text!s:.60}.") from None
     inside = 0 <= left < 1 and 0 <= top < 1 and 0 < width <= 1.0001 - left and 0 < height <= 1.0001 - top

@@ -16,13 +16,15 @@ from urllib.parse import parse_qsl
 
 import gradio as gr
 
-from app.player import prebaked, prebaked_names
+from app.player import prebaked, prebaked_names, qualities
 from app.service import EXAMPLES, parse_crop
 
 if TYPE_CHECKING:
     from app.tabs.explore import Explore
 
 MAX_ADDRESS = 10_000
+MAX_VALUE = 400
+"""Characters of one value; no text field of the page takes more."""
 STATIC = Path(__file__).parent / "static"
 Parse = Callable[[str], Any]
 """Text of an address to a component's value; ValueError or gr.Error where it is none."""
@@ -52,9 +54,9 @@ class Shared:
         """What an address says; a value that will not do is left out, since anyone can write an address."""
         found = {}
         for name, (_, parse, _) in self.entries.items():
-            if name in query:
+            if len(query.get(name, "x" * (MAX_VALUE + 1))) <= MAX_VALUE:
                 try:
-                    found[name] = parse(query[name][:200])
+                    found[name] = parse(query[name])
                 except (ValueError, gr.Error):
                     continue
         return found
@@ -70,7 +72,7 @@ class Shared:
             js = f"() => window.flextokUrl.tab({json.dumps('' if name == home else name)})"
             tab.select(fn=None, js=js, show_progress="hidden")
         components = [component for component, _, _ in self.entries.values()]
-        rerun = gr.State(False)
+        rerun = gr.Textbox(visible="hidden", elem_id="decode-anew")
 
         def restore(search: str) -> list[Any]:
             query = query_of(search)
@@ -82,23 +84,21 @@ class Shared:
             if example in prebaked_names():
                 payload = prebaked(str(example))
                 path, status = str(EXAMPLES / f"{example}.mp4"), f"Shown: {payload['title']}, decoded beforehand."
-                shown = [path, payload, status, {result["k"]: result["psnr"] for result in payload["registers"]}]
-            return [bool(self.reruns & values.keys()), tab, *shown, *updates]
+                shown = [path, payload, status, qualities(payload)]
+            return ["&".join(sorted(self.reruns & values.keys())) or gr.skip(), tab, *shown, *updates]
 
-        def decode_anew(wanted: bool, video: str | None, *inputs: Any) -> Iterator[tuple[Any, ...]]:
-            if wanted:
-                yield from clip.reconstruct(video or str(EXAMPLES / f"{prebaked_names()[0]}.mp4"), *inputs)
-            else:
-                yield (gr.skip(),) * 3
+        def decode_anew(video: str | None, *inputs: Any) -> Iterator[tuple[Any, ...]]:
+            yield from clip.reconstruct(video or str(EXAMPLES / f"{prebaked_names()[0]}.mp4"), *inputs)
 
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         outputs = [rerun, tabs, clip.video, clip.view, clip.status, clip.shown, *components]
-        restored = demo.load(restore, gr.Textbox(visible=False), outputs, queue=False, js=OPENED, **private)
-        reopened = restored.success(
-            decode_anew, [rerun, *clip.inputs], [clip.status, clip.view, clip.shown],
+        demo.load(restore, gr.Textbox(visible=False), outputs, queue=False, js=OPENED, **private)
+        # Only a page that has something to decode takes a place in the queue.
+        reopened = rerun.change(
+            decode_anew, list(clip.inputs), [clip.status, clip.view, clip.shown],
             concurrency_limit=1, concurrency_id="cpu", **private,
         )  # fmt: skip
-        clip.stop.click(None, cancels=[reopened], **private)
+        gr.on([clip.stop.click, clip.view.select], None, cancels=[reopened], **private)
 
 
 OPENED = "() => window.flextokUrl.opened()"
@@ -130,8 +130,9 @@ def choice(*values: str) -> Parse:
 
 
 def crop(text: str) -> str:
-    parse_crop(text)
-    return text
+    """The crop in its own numbers, never the text of an address, which goes on into scripts to copy."""
+    box = parse_crop(text)
+    return ",".join(f"{side:g}" for side in box) if box else ""
 
 
 def head() -> str:

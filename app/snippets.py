@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 from app.service import Request, parse_crop
@@ -52,18 +53,18 @@ def curl_snippet(address: str, request: Request, clip: str, keep_k: int, steps: 
         "start_s": request.start_s,
         "length_s": request.length_s or 0,
         "fps": request.fps or 0,
-        "crop": request.crop,
+        "crop": ",".join(f"{side:g}" for side in parse_crop(request.crop) or ()),
         "steps": steps,
         "guidance": guidance,
         "seed": int(request.seed),
         "model": request.model,
     }
-    quoted = json.dumps(body).replace('"', '\\"')
+    quoted = shlex.quote(json.dumps(body)).replace("$FILE", "'\"$FILE\"'")
     return f"""\
 API={address}/gradio_api
 FILE=$(curl -s -F "files=@{clip}" $API/upload | cut -d'"' -f2)
 ID=$(curl -s $API/call/v2/render -H "Content-Type: application/json" \\
-    -d "{quoted}" | cut -d'"' -f4)
+    -d {quoted} | cut -d'"' -f4)
 URL=$(curl -sN $API/call/render/$ID | grep -o '"url": *"[^"]*"' | head -n 1 | cut -d'"' -f4)
 curl -s -o k{keep_k}.mp4 "$URL"
 """

@@ -32,9 +32,11 @@ def token_strip(**kwargs: Any) -> gr.HTML:
 
 
 def strip_value(
-    tokens: ClipTokens, edited: np.ndarray, edits: Sequence[Edit], levels: Sequence[int], keep_k: int
+    tokens: ClipTokens, edited: np.ndarray, edits: Sequence[Edit], levels: Sequence[int], keep_k: int, turn: int = 0
 ) -> dict[str, Any]:
+    """What the strip shows. `turn`: of the click that this answers; the page keeps later clicks. 0: it answers none."""
     return {
+        "turn": turn,
         "ids": [list(row) for row in tokens.ids],
         "edited": edited.tolist(),
         "levels": list(levels),

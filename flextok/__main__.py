@@ -32,6 +32,7 @@ class Reconstruct:
     seed: int = 0
 
     def run(self) -> None:
+        check_seed(self.seed)
         from flextok.api import load_tokenizer
         from flextok.captioned_strip import side_by_side
         from flextok.data.pixels import to_uint8
@@ -79,6 +80,7 @@ class Generate:
     seed: int = 0
 
     def run(self) -> None:
+        check_seed(self.seed)
         import time
 
         import torch
@@ -131,12 +133,17 @@ Command = (
 )
 
 
+def check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"The seed must be in 0..{2**63 - 1}, not {seed}.")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; what the user can mend is one sentence on stderr and exit status 2."""
     command = tyro.cli(Command, args=arguments, prog="python -m flextok")  # type: ignore[arg-type]
     try:
         command.run()
-    except ValueError as error:  # VideoError and CheckpointError are ValueErrors, with sentences made for users
+    except (ValueError, OSError) as error:  # VideoError and CheckpointError are ValueErrors, made for users
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

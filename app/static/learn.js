@@ -159,8 +159,11 @@ function mountLearn(element, content, server) {
   }
 
   // --- the printable page: every step, with pictures that stand still; answers at the end, unless they are hidden ----
+  let handouts = 0;
   async function handout(on) {
     state.handout = on;
+    handouts += 1;
+    const turn = handouts;
     document.body.classList.toggle("learn-printing", on);
     for (let node = element.querySelector(".learn").parentElement; node; node = node.parentElement) node.classList.toggle("learn-path", on);
     tools.querySelector(".learn-handout").textContent = on ? "Back to the steps" : "Printable page";
@@ -178,6 +181,7 @@ function mountLearn(element, content, server) {
       const widget = buildWidget(index, host);
       const { answer, why } = step.question;
       const found = answer === "measured" ? await widget.answer() : { index: answer, why };
+      if (turn !== handouts) return undefined; // back to the steps meanwhile
       answers.append(h("li", { text: `${"ABCD"[found.index]}. ${found.why}` }));
     }
     if (!state.teacher) main.append(h("article", { class: "learn-card learn-answers" }, h("h4", { text: "Answers" }), answers));

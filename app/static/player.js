@@ -15,7 +15,7 @@ const DIFF_MAX = 128; // 8-bit levels at the end of the heatmaps' scale: fixed, 
 
 /** Frame shown `elapsed` ms after the start, at `speed` times `fps`; a clip that does not loop stops at its end. */
 function frameAt(elapsed, fps, speed, numFrames, loop) {
-  const frame = Math.floor((elapsed / 1000) * fps * speed + 1e-9);
+  const frame = Math.floor((Math.max(elapsed, 0) / 1000) * fps * speed + 1e-9); // a frame may begin before the clock
   return loop ? frame % numFrames : Math.min(frame, numFrames - 1);
 }
 
@@ -215,6 +215,7 @@ function mountPlayer(element, props, watch, trigger, server) {
     return loaded.get(name);
   }
 
+  let asked = 0; // examples load at their own pace; the one asked for last is shown
   for (const example of props.examples || []) {
     const button = make("button");
     button.type = "button";
@@ -223,7 +224,11 @@ function mountPlayer(element, props, watch, trigger, server) {
     Object.assign(picture, { src: example.thumbnail, alt: example.title });
     button.append(picture);
     button.addEventListener("click", async () => {
-      show(await load(example.name));
+      asked += 1;
+      const turn = asked;
+      const found = await load(example.name);
+      if (turn !== asked) return;
+      show(found);
       if (url) url.set("example", example.name, "");
       trigger("select", { name: example.name });
     });
@@ -373,6 +378,7 @@ function mountPlayer(element, props, watch, trigger, server) {
   }
 
   function play_(playing) {
+    if (playing && !state.loop && state.frame === payload.numFrames - 1) state.frame = 0; // once more
     clockStart = performance.now() - (state.frame / (payload.fps * state.speed)) * 1000;
     set({ playing });
   }
@@ -445,7 +451,8 @@ function mountPlayer(element, props, watch, trigger, server) {
       if (text !== undefined) node.textContent = text;
       return node;
     };
-    if (!payload.registers.length || payload.compare) return chart.replaceChildren();
+    const points = payload.registers.some((result) => Number.isFinite(result.psnr));
+    if (!points || payload.compare) return chart.replaceChildren();
     const [width, height, range] = [220, 100, chartRange(payload)];
     const parts = [
       shape("line", { x1: 0, x2: width, y1: height, y2: height, class: "axis" }),
@@ -465,7 +472,13 @@ function mountPlayer(element, props, watch, trigger, server) {
           dot.setAttribute("role", "button");
           dot.setAttribute("aria-label", `Show k = ${point.k}`);
           dot.addEventListener("click", () => chooseBudget(point.k));
-          dot.addEventListener("keydown", (event) => event.key === "Enter" && chooseBudget(point.k));
+          dot.addEventListener("keydown", (event) => {
+            if (event.key !== "Enter" && event.key !== " ") return;
+            event.preventDefault();
+            event.stopPropagation();
+            chooseBudget(point.k); // draws the chart anew
+            chart.querySelector(`[aria-label="Show k = ${point.k}"]`).focus();
+          });
           parts.push(shape("text", { x: point.x, y: height + 14, class: "tick", "text-anchor": "middle" }, point.k));
         }
         parts.push(dot);
@@ -478,7 +491,7 @@ function mountPlayer(element, props, watch, trigger, server) {
 
   /** A row of one budget's seeds, until another clip is shown. */
   function showSeeds(value) {
-    if (!payload || value.size !== payload.size) return;
+    if (!payload || value.clip !== payload.id) return; // another clip has come since they were asked for
     const shown = value.seeds.map((result) =>
       panel(result.title.replace(" ", "-"), result.title, [`k = ${value.k}`, ...resultLines(result).slice(1)], result.sprite, result.frames),
     );
@@ -552,6 +565,7 @@ function mountPlayer(element, props, watch, trigger, server) {
   }
   root.addEventListener("keydown", (event) => {
     if (!payload || ["INPUT", "SELECT", "BUTTON"].includes(event.target.tagName)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return; // the browser's own
     const keys = {
       ArrowLeft: () => step(-1),
       ArrowRight: () => step(1),
@@ -571,19 +585,22 @@ function mountPlayer(element, props, watch, trigger, server) {
   new IntersectionObserver((entries) => {
     visible = entries[entries.length - 1].isIntersecting;
   }).observe(root);
+  let attached = false; // it may be built before it is put on the page
   function tick(now) {
-    if (!root.isConnected) return;
+    if (attached && !root.isConnected) return;
+    attached = root.isConnected;
     if (payload && state.playing && visible && !document.hidden) {
       const frame = frameAt(now - clockStart, payload.fps, state.speed, payload.numFrames, state.loop);
       if (frame !== state.frame) {
         state.frame = frame;
         draw();
       }
+      if (!state.loop && frame === payload.numFrames - 1) set({ playing: false });
     }
     requestAnimationFrame(tick);
   }
   requestAnimationFrame(tick);
-  seedsButton.addEventListener("click", () => trigger("submit", { k: chosen() ? chosen().k : state.wanted }));
+  seedsButton.addEventListener("click", () => trigger("submit", { k: chosen() ? chosen().k : state.wanted, clip: payload ? payload.id : "" }));
   watch("value", () => {
     attach();
     if (props.value && props.value.seeds) showSeeds(props.value);

@@ -103,11 +103,13 @@ function mountStrip(element, props, watch, trigger) {
   about.setAttribute("aria-live", "polite");
   root.append(bar, hint, scroller, about);
 
+  let sent = 0; // answers to earlier clicks must not take back later ones
   function send(changed) {
     edits = changed;
+    sent += 1;
     root.dataset.edits = edits.length;
     undo.disabled = reset.disabled = edits.length === 0;
-    trigger("input", { edits });
+    trigger("input", { edits, turn: sent });
   }
 
   function press(frame, register) {
@@ -177,7 +179,7 @@ function mountStrip(element, props, watch, trigger) {
     if (!next || !next.ids) return;
     const same = value && value.ids.length === next.ids.length && value.ids[0].length === next.ids[0].length;
     value = next;
-    edits = next.edits || [];
+    if (!next.turn || next.turn === sent) edits = next.edits || [];
     if (!same) {
       focused = [0, 0];
       build();
@@ -206,7 +208,7 @@ function mountStrip(element, props, watch, trigger) {
     hint.textContent = describe(value, ...focused);
   }
   grid.addEventListener("keydown", (event) => {
-    if (!event.target.classList.contains("cell")) return;
+    if (!event.target.classList.contains("cell") || event.ctrlKey || event.metaKey || event.altKey) return;
     const [t, i] = focused;
     const keys = {
       ArrowLeft: () => move(t, i - 1),

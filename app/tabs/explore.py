@@ -12,10 +12,11 @@ from app.clip_plan import RULE
 from app.cropper import cropper, show_poster
 from app.files import fresh_file
 from app.picker import model_picker, picker_rows, show_models
-from app.player import payload, player, prebaked, prebaked_names, seeds_payload, sprite, thumbnail
+from app.player import payload, player, prebaked, prebaked_names, qualities, seeds_payload, sprite, thumbnail
 from app.runtime import ZERO_GPU
 from app.service import (
     CONVERTED_FPS,
+    CONVERTED_S,
     EMBEDDED,
     EXAMPLES,
     MAX_FPS,
@@ -38,12 +39,19 @@ INTRO = (
 )
 LIMITS = (
     f"Drop, paste or record a clip: any video or GIF up to {MAX_UPLOAD_MB} MB and {MAX_UPLOAD_S / 60:.0f} minutes. "
-    "2.1 seconds of it are used unless you ask for more."
+    "2.1 seconds of it are used unless you ask for more. Of a format that browsers do not play, "
+    f"the first {CONVERTED_S:.0f} seconds can be chosen from."
 )
 SETTINGS = ("video", "start_s", "length_s", "fps", "crop", "steps", "guidance", "seed", "model")
 """Names of `Explore.settings`, in their order."""
 LANE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "cpu", "show_progress": "minimal"}
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+WHOLE = (0, 0, "")
+"""Start, length and crop of a clip that has just come: those of the one before are none of its own."""
+FORGET_EXAMPLE: dict[str, Any] = {
+    "fn": None, "js": "() => window.flextokUrl.set('example', '', '')", "show_progress": "hidden"
+}  # fmt: skip
+"""Options of an event after which the clip is no example."""
 STOPPED = "Cancelled; what was ready stays."
 
 
@@ -52,11 +60,13 @@ class Explore:
     """What other tabs need of this one."""
 
     shown: gr.State
-    """PSNR by budget of the clip that is shown."""
+    """`qualities` of the clip that is shown."""
     video: gr.Video
     status: gr.Markdown
     settings: tuple[gr.components.Component, ...]
     """Inputs for `request_of`: the clip, where it is read, and how it is decoded."""
+    where: tuple[gr.components.Component, ...]
+    """Start, length and crop; a handler that puts in a new clip sets them to `WHOLE`."""
     view: gr.HTML
     stop: gr.Button
     reconstruct: Callable[..., Iterator[tuple[Any, ...]]]
@@ -122,11 +132,12 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
         entry = service.entry(model_id)
         return entry.steps, entry.guidance, f"{entry.id} is picked; press Tokenize and decode."
 
-    def choose_example(event: gr.EventData) -> tuple[str, str, dict[int, float]]:
-        """The file of an example, so that it can be decoded anew with other settings."""
+    def choose_example(event: gr.EventData) -> tuple[Any, ...]:
+        """The file of an example, so that it can be decoded anew with other settings; read whole."""
         name = str(event._data.get("name"))
         clip = prebaked(name)  # refuses names that are none
-        return str(EXAMPLES / f"{name}.mp4"), f"Shown: {clip['title']}, decoded beforehand.", qualities(clip)
+        words = f"Shown: {clip['title']}, decoded beforehand."
+        return str(EXAMPLES / f"{name}.mp4"), words, qualities(clip), *WHOLE
 
     def reconstruct(
         video: str | None,
@@ -152,7 +163,7 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
             yield status_line(progress), clip, qualities(clip)
 
     def from_the_start(video: str | None, also_k: int, fps: float, *rest: Any) -> Iterator[tuple[Any, ...]]:
-        """`reconstruct` for a clip that has just come: a trim or crop of the one before is none of its own."""
+        """`reconstruct` for a clip that has just come."""
         yield from reconstruct(video, also_k, 0.0, 0.0, fps, "", *rest)
 
     def convert(path: str) -> str:
@@ -173,16 +184,14 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
     def other_seeds(event: gr.EventData, *settings: Any) -> tuple[str, dict[str, Any]]:
         """Decode the budget on the slider with several seeds; the clip is the first example if none was chosen."""
         request = request_of(*settings)
-        clip, results = service.seeds(request, event._data.get("k"))
-        return f"Shown: k = {results[0].keep_k} from {len(results)} seeds, in a row of their own.", seeds_payload(
-            clip, results
-        )
+        results = service.seeds(request, event._data.get("k"))
+        words = f"Shown: k = {results[0].keep_k} from {len(results)} seeds, in a row of their own."
+        return words, seeds_payload(str(event._data.get("clip"))[:64], results)
 
     model.input(pick, model, [steps, guidance, status], **QUIET)
     if ZERO_GPU:  # what a click costs stands beside the button before it is pressed
         settled = [model.input, steps.change, guidance.change, also_k.change]
         gr.on(settled, service.cost, [model, also_k, steps, guidance], cost, **QUIET)
-    view.select(choose_example, outputs=[video, status, shown], **QUIET)
     demo.load(
         lambda: show_models(picker_rows(service.look_around())),
         outputs=model,
@@ -193,6 +202,7 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
     inputs = [video, also_k, start_s, length_s, fps, crop, steps, guidance, seed, model]
     outputs = [status, view, shown]
     settings = [video, start_s, length_s, fps, crop, steps, guidance, seed, model]
+    where = [start_s, length_s, crop]
     private: dict[str, Any] = {**LANE, "api_visibility": "private", "show_progress_on": status}
     running = run.click(reconstruct, inputs, outputs, api_name="reconstruct", show_progress_on=status, **LANE)
     brief = [video, also_k, fps, steps, guidance, seed, model]
@@ -202,8 +212,8 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
     # Another clip is read whole and from its start; a link that opens with a trim sets all of it at once.
     gr.on(
         [video.upload, video.stop_recording, converted.upload],
-        lambda: (0, 0, ""),
-        outputs=[start_s, length_s, crop],
+        lambda: WHOLE,
+        outputs=where,
         **QUIET,
     )
     gr.on(
@@ -212,9 +222,12 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
         concurrency_limit=2, concurrency_id="preview",
     )  # fmt: skip
     seeds = view.submit(other_seeds, settings, [status, view], **private)
-    stop.click(lambda: STOPPED, outputs=status, cancels=[running, uploaded, decoded, seeds], **QUIET)
+    jobs = [running, uploaded, found, decoded, seeds]
+    stop.click(lambda: STOPPED, outputs=status, cancels=jobs, **QUIET)
+    # What still runs is of the clip before, and would be shown over the example.
+    view.select(choose_example, outputs=[video, status, shown, *where], cancels=jobs, **QUIET)
     for name, component, parse in (
-        ("model", model, choice(*(entry.id for entry, _ in service.known()))),
+        ("model", model, lambda text: choice(*(entry.id for entry, _ in service.known()))(text)),
         ("start", start_s, number(0, 86_400)),
         ("length", length_s, number(0, MAX_LENGTH_S)),
         ("fps", fps, number(0, MAX_FPS)),
@@ -225,19 +238,14 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
         ("seed", seed, number(0, MAX_SEED, whole=True)),
     ):
         shared.add(name, component, parse, rerun=True)
-    forget = {"fn": None, "js": "() => window.flextokUrl.set('example', '', '')", "show_progress": "hidden"}
-    gr.on([video.upload, video.stop_recording, converted.upload, video.clear], **forget)
-    return Explore(shown, video, status, tuple(settings), view, stop, reconstruct, tuple(inputs))
-
-
-def qualities(clip: dict[str, Any]) -> dict[int, float]:
-    """PSNR by budget of what a player shows."""
-    return {result["k"]: result["psnr"] for result in clip["registers"]}
+    gr.on([video.upload, video.stop_recording, converted.upload, video.clear], **FORGET_EXAMPLE)
+    return Explore(shown, video, status, tuple(settings), tuple(where), view, stop, reconstruct, tuple(inputs))
 
 
 def status_line(progress: Progress) -> str:
     if progress.done:
-        return f"Done: {len(progress.sweep)} budgets and the grid in {progress.seconds:.1f} s."
+        grid = " and the grid" if progress.coarser_grid else ""
+        return f"Done: {len(progress.sweep)} budgets{grid} in {progress.seconds:.1f} s."
     return f"Working: {progress.stage} ..."
 
 

@@ -14,7 +14,7 @@ from app.render import enlarged
 from app.service import MAX_SEED, refusal
 from app.share import Shared, choice, number
 from app.tabs import measured
-from app.tabs.explore import LANE, QUIET, STOPPED, Explore
+from app.tabs.explore import FORGET_EXAMPLE, LANE, QUIET, STOPPED, WHOLE, Explore
 from flextok.data.toybox_spec import ACTIONS
 
 INTRO = (
@@ -76,14 +76,15 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, shared: Sh
         said += f" The grid's own generator wrote all {grid.tokens} of its tokens."
         yield said, generated_payload(results, request.said, grid), results[-1].frames
 
-    def open_in_explore(frames: Any) -> tuple[str, Any, str]:
+    def open_in_explore(frames: Any) -> tuple[Any, ...]:
         if frames is None:
             raise refusal("Generate a clip first.")
         from flextok.data.video_write import write_video
 
         path = fresh_file("generated.mp4")
         write_video(enlarged(frames), path, 8)
-        return str(path), gr.Tabs(selected="explore"), "The generated clip is loaded: press Tokenize and decode."
+        words = "The generated clip is loaded: press Tokenize and decode."
+        return str(path), gr.Tabs(selected="explore"), words, *WHOLE
 
     for name, component, parse in (
         ("action", action, choice(*ACTIONS)),
@@ -99,4 +100,7 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, shared: Sh
     running = run.click(generate, inputs, [status, view, last], api_name="generate", **options)
     entered = prompt.submit(generate, inputs, [status, view, last], api_visibility="private", **options)
     stop.click(lambda: STOPPED, outputs=status, cancels=[running, entered], **QUIET)
-    to_explore.click(open_in_explore, last, [clip.video, tabs, clip.status], api_visibility="private")
+    taken = to_explore.click(
+        open_in_explore, last, [clip.video, tabs, clip.status, *clip.where], api_visibility="private"
+    )
+    taken.success(**FORGET_EXAMPLE)

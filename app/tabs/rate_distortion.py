@@ -24,7 +24,7 @@ def build(service: VideoService, demo: gr.Blocks, shown: gr.State, shared: Share
     """Lay out and wire the tab.
 
     Args:
-        shown: PSNR by budget of the clip in the Explore tab, which is drawn over the averages.
+        shown: `qualities` of the clip in the Explore tab, which is drawn over the averages.
     """
     report = results()
     sets = [(label, name) for name, label in SETS.items() if name in report]
@@ -43,14 +43,16 @@ def build(service: VideoService, demo: gr.Blocks, shown: gr.State, shared: Share
     gr.DownloadButton("Download all curves as CSV", csv_file(report, bits), elem_id="csv")
     gr.Markdown(PROTOCOL)
 
-    def draw(clip_set: str, metric: str, threshold: float, shown: dict[int, float]) -> tuple[Any, str]:
+    def draw(clip_set: str, metric: str, threshold: float, shown: dict[str, Any]) -> tuple[Any, str]:
         """The plot, and how many tokens are needed."""
-        own = shown if metric == "psnr" else None
+        there = bool(shown["psnr"])  # nothing has landed yet of a clip that is being decoded
+        own = (shown["psnr"], shown["bits"]) if there and metric == "psnr" else None
         figure = rate_distortion(report, clip_set, metric, bits, own)
         budgets, means, _ = curve(report[clip_set], "register", "psnr")
-        lines = [needed_line("These clips, on average", dict(zip(budgets, means, strict=True)), threshold)]
-        if shown:
-            lines.append(needed_line("The clip in Explore", shown, threshold))
+        averages = dict(zip(budgets, means, strict=True))
+        lines = [needed_line("These clips, on average", averages, threshold, LATENT_FRAMES)]
+        if there:
+            lines.append(needed_line("The clip in Explore", shown["psnr"], threshold, shown["latent_frames"]))
         return figure, "\n\n".join(lines)
 
     inputs, outputs = [clip_set, metric, threshold, shown], [plot, needed]
@@ -62,11 +64,11 @@ def build(service: VideoService, demo: gr.Blocks, shown: gr.State, shared: Share
     shared.add("good", threshold, number(10, 35))
 
 
-def needed_line(who: str, values: dict[int, float], threshold: float) -> str:
+def needed_line(who: str, values: dict[int, float], threshold: float, latent_frames: int) -> str:
     k = tokens_needed(values, threshold)
     if k is None:
         return f"{who}: {threshold:.1f} dB is not reached; the best is {max(values.values()):.1f} dB."
-    return f"{who}: {threshold:.1f} dB takes **k = {k}** tokens per latent frame ({LATENT_FRAMES * k} tokens)."
+    return f"{who}: {threshold:.1f} dB takes **k = {k}** tokens per latent frame ({latent_frames * k} tokens)."
 
 
 def csv_rows(report: dict[str, Any], bits: int) -> list[list[Any]]:

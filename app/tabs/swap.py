@@ -36,7 +36,7 @@ def build(service: VideoService, clip: Explore, tab: gr.Tab, shared: Shared) -> 
     """Lay out and wire the tab. Clip A is the one in Explore."""
     entry = service.entry(EMBEDDED)
     examples = [(prebaked(name)["title"], name) for name in prebaked_names()]
-    begun = gr.State(False)
+    begun = gr.State(None)
     with gr.Row():
         with gr.Column(min_width=280):
             gr.Markdown("**Clip A** is the one in Explore, with its settings. **Clip B:**")
@@ -117,13 +117,13 @@ def build(service: VideoService, clip: Explore, tab: gr.Tab, shared: Shared) -> 
         )  # fmt: skip
         return f"Shown: {k} tokens of A per latent frame, and another first frame.", clips
 
-    def open_tab(begun: bool, name: str, path: str | None, *rest: Any) -> tuple[Any, ...]:
-        """Both views are filled when the tab comes to the front for the first time."""
-        if begun:
-            return (gr.skip(),) * 5
+    def open_tab(begun: tuple[Any, ...] | None, name: str, path: str | None, *rest: Any) -> tuple[Any, ...]:
+        """Both views are filled when the tab comes to the front, unless they show the clip of Explore already."""
         (k, m, look, degrees, picture, edit_k), settings = rest[:6], rest[6:]
+        if begun == settings:
+            return (gr.skip(),) * 5
         return (
-            True,
+            settings,
             *swap(name, path, k, m, *settings),
             *edit(name, path, look, degrees, picture, edit_k, *settings),
         )
@@ -135,9 +135,12 @@ def build(service: VideoService, clip: Explore, tab: gr.Tab, shared: Shared) -> 
     edit_options: dict[str, Any] = {**LANE, "api_visibility": "private", "show_progress_on": edit_status}
     swap_outputs, edit_outputs = [swap_status, swap_view], [edit_status, edit_view]
     gr.on(
-        [run_swap.click, swap_k.release, first.release, other.input, video_b.upload],
+        [run_swap.click, swap_k.release, first.release, video_b.upload, video_b.stop_recording, video_b.clear],
         swap, swap_inputs, swap_outputs, trigger_mode="always_last", **swap_options,
     )  # fmt: skip
+    # A clip of one's own goes before the examples, so choosing an example puts it away.
+    chosen = other.input(lambda: None, outputs=video_b, show_progress="hidden", api_visibility="private", queue=False)
+    chosen.then(swap, swap_inputs, swap_outputs, trigger_mode="always_last", **swap_options)
     gr.on(
         [run_edit.click, degrees.release, edit_k.release],
         edit, edit_inputs, edit_outputs, trigger_mode="always_last", **edit_options,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,7 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
     """Lay out and wire the tab. It takes the clip of Explore when it is opened, or what a link or a file holds."""
     entry = service.entry(EMBEDDED)
     held = gr.State(None)
+    in_address = gr.Textbox(visible="hidden", elem_id="tokens-in-address")
     gr.Markdown(INTRO)
     status = gr.Markdown("The tokens of the clip in Explore appear here.", elem_id="tokens-status")
     refused = gr.Markdown(elem_id="link-refused")
@@ -70,7 +72,7 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
             )
             again = gr.Button("Take the clip in Explore", elem_id="take-clip")
 
-    def shown(now: Held, k: int) -> tuple[Any, ...]:
+    def shown(now: Held, k: int, turn: int = 0) -> tuple[Any, ...]:
         """Everything that follows the tokens: strip, player, link and words."""
         k = min(int(k), now.tokens.keep_k)
         levels = service.levels(now.tokens.model)
@@ -94,7 +96,7 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
         return (
             now,
             f"Shown: {line}",
-            strip_value(now.tokens, edited.array(), now.edits, levels, k),
+            strip_value(now.tokens, edited.array(), now.edits, levels, k, turn),
             clips,
             slider,
             text,
@@ -113,7 +115,9 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
         return take(k, *settings)
 
     def edit(event: gr.EventData, now: Held | None, k: int) -> tuple[Any, ...]:
-        return shown(Held(needed(now).tokens, tuple(edits_from_page(event._data.get("edits"))), needed(now).origin), k)
+        held, turn = needed(now), event._data.get("turn")
+        edits = tuple(edits_from_page(event._data.get("edits")))
+        return shown(Held(held.tokens, edits, held.origin), k, turn if type(turn) is int else 0)
 
     def other_budget(now: Held | None, k: int) -> tuple[Any, ...]:
         return shown(needed(now), k)
@@ -126,19 +130,15 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
             tokens = load_tokens(path)
         return shown(Held(tokens), min(k, tokens.keep_k))
 
-    def from_address(search: str) -> Iterator[tuple[Any, ...]]:
+    def from_address(text: str) -> Iterator[tuple[Any, ...]]:
         """Tokens from the address the page was opened with; what is wrong with them stays on the page."""
-        text = query_of(search).get("tokens")
-        if not text:
-            yield (gr.skip(),) * 9
-            return
         try:
             with told():
                 found = unpack(text)
             yield Held(found), "Working: opening the link ...", *(gr.skip(),) * 5, gr.Tabs(selected="tokens"), ""
             yield *shown(Held(found), found.keep_k), gr.skip(), ""
         except gr.Error as error:
-            words = f"**The link was not opened.** {error.message}"
+            words = f"**The link was not opened.** {as_plain_text(error.message)}"
             yield None, gr.skip(), *(gr.skip(),) * 5, gr.Tabs(selected="tokens"), words
 
     def as_file(suffix: str, now: Held | None) -> str:
@@ -159,8 +159,13 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
         strip.input(edit, [held, keep_k], outputs, trigger_mode="always_last", **private),
         keep_k.release(other_budget, [held, keep_k], outputs, trigger_mode="always_last", **private),
         upload.upload(open_file, [upload, keep_k], outputs, **private),
-        demo.load(from_address, gr.Textbox(visible=False), [*outputs, tabs, refused], js=OPENED, **private),
+        in_address.change(from_address, in_address, [*outputs, tabs, refused], **private),
     ]
+    # Only a page that was opened with tokens takes a place in the queue.
+    demo.load(
+        lambda search: query_of(search).get("tokens") or gr.skip(), gr.Textbox(visible=False), in_address,
+        js=OPENED, **QUIET,
+    )  # fmt: skip
     for change in changes:
         change.then(**follow)
     for button, suffix in ((as_safetensors, ".safetensors"), (as_json, ".json")):
@@ -173,6 +178,11 @@ LINK_JS = """(text) => {
   if (text && strip && strip.offsetParent) window.flextokUrl.set("tokens", text, "");
   return text ? window.flextokUrl.link(`?tokens=${text}`) : "";
 }"""
+
+
+def as_plain_text(sentence: str) -> str:
+    """A sentence whose characters mean nothing to Markdown: names in it come from whoever made a link."""
+    return re.sub(r"([\\`*_\[\]()!#|~])", r"\\\1", sentence)
 
 
 def needed(now: Held | None) -> Held:

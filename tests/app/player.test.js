@@ -11,6 +11,7 @@ test("frames follow the clock, loop or stop at the end", () => {
   assert.equal(player.frameAt(1000, 8, 0.25, 17, true), 2);
   assert.equal(player.frameAt(17 * 125, 8, 1, 17, true), 0);
   assert.equal(player.frameAt(60_000, 8, 1, 17, false), 16);
+  assert.equal(player.frameAt(-3, 8, 1, 17, true), 0); // a picture can be due from before the click that starts the clock
   for (let n = 0; n < 17; n++) assert.equal(player.frameAt(n * 125, 8, 1, 17, true), n); // a step is never skipped
 });
 

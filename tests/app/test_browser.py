@@ -156,6 +156,34 @@ def test_cancel_keeps_what_was_ready(browser_page: Page) -> None:
     assert int(player(tab, "ready") or 0) >= 1
 
 
+def test_an_example_is_not_overtaken_by_what_still_runs(browser_page: Page) -> None:
+    tab = browser_page
+    tab.get_by_label("number input for Sampling steps").fill("50")
+    before = player(tab, "clip") or ""
+    tab.locator("#run").click()
+    expect(tab.locator("#player .player > div")).not_to_have_attribute("data-clip", before, timeout=RESULT_MS)
+    tab.locator("#player .player .examples button").nth(0).click()
+    expect(tab.locator("#status")).to_contain_text("decoded beforehand")
+    example = player(tab, "clip")
+    tab.wait_for_timeout(4000)
+    assert player(tab, "clip") == example
+    expect(tab.locator("#status")).to_contain_text("decoded beforehand")
+    tab.get_by_label("number input for Sampling steps").fill("4")
+
+
+def test_a_clip_that_does_not_loop_ends_and_begins_again(browser_page: Page) -> None:
+    tab = browser_page
+    play = tab.locator("#player button.play")
+    tab.get_by_role("button", name="loop on").click()
+    if "play" in play.inner_text():
+        play.click()
+    expect(play).to_have_text("▶ play", timeout=10_000)
+    assert player(tab, "frame") == "16"
+    play.click()
+    expect(play).to_contain_text("pause")
+    tab.get_by_role("button", name="loop off").click()
+
+
 def test_rate_distortion_is_drawn_and_answers(browser_page: Page) -> None:
     tab = browser_page
     tab.get_by_role("tab", name="Rate-distortion").click()

@@ -92,6 +92,21 @@ def test_the_strip_works_by_keyboard(tab: Page) -> None:
     expect(state(tab, "#strip")).to_have_attribute("data-edits", "0", timeout=RESULT_MS)
 
 
+def test_quick_clicks_all_count_and_shortcuts_are_the_browsers(tab: Page) -> None:
+    expect(state(tab, "#strip")).to_have_attribute("data-edits", "0")
+    ready = state(tab, "#strip").get_attribute("data-ready") or ""
+    tab.locator("#strip .cell[data-t='0'][data-i='0']").click()
+    tab.locator("#strip .cell[data-t='1'][data-i='0']").click()
+    expect(state(tab, "#strip")).not_to_have_attribute("data-ready", ready, timeout=RESULT_MS)  # an answer has come
+    tab.locator("#strip .cell[data-t='2'][data-i='0']").click()
+    expect(state(tab, "#strip")).to_have_attribute("data-edits", "3")
+    tab.keyboard.press("Control+c")
+    expect(state(tab, "#strip")).to_have_attribute("data-changed", "3", timeout=RESULT_MS)
+    expect(state(tab, "#strip")).to_have_attribute("data-edits", "3")
+    tab.get_by_role("button", name="Undo all").click()
+    expect(state(tab, "#strip")).to_have_attribute("data-changed", "0", timeout=RESULT_MS)
+
+
 def test_tokens_travel_as_a_file(tab: Page, tmp_path: Path) -> None:
     with tab.expect_download(timeout=RESULT_MS) as download:
         tab.locator("#tokens-json").click()
@@ -153,6 +168,12 @@ def test_tokens_are_swapped_and_the_first_frame_edited(tab: Page, tmp_path: Path
         "canvas => [...canvas.getContext('2d').getImageData(50, 50, 1, 1).data.slice(0, 3)]"
     )
     assert red > blue + 100
+    swapped = state(tab, "#swap-player").get_attribute("data-clip") or ""
+    go(tab, "Explore")
+    tab.locator("#player .player .examples button").nth(4).click()
+    expect(tab.locator("#status")).to_contain_text("decoded beforehand")
+    go(tab, "Swap and edit")  # clip A is the one in Explore, also when it is another now
+    expect(state(tab, "#swap-player")).not_to_have_attribute("data-clip", swapped, timeout=RESULT_MS)
 
 
 def test_every_state_is_an_address(page: str, open_page: Open) -> None:

@@ -26,6 +26,7 @@ def test_the_plan_says_what_is_read_and_what_is_padded() -> None:
     assert "padded to 33 = 17 + 16 x 1 for the model: 9 latent frames" in describe_plan(24, 8, 1.0, 17, 30.0)
     assert "8 frames, 0.00 to 1.00 s" in describe_plan(17, 8, 0, 17, 1.0)
     assert "the video has no 17" in describe_plan(17, 8, 0, 17, 1.0)
+    assert "Read: 17 frames" in describe_plan(17, 8, 0, 17, 2.067)  # the last one is on screen at 2.0 s
     assert "before the start" in describe_plan(17, 8, 5.0, 17, 2.0)
 
 

@@ -8,15 +8,18 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
 from app.render import FORMS, SUFFIXES
 from app.service import Request, VideoService
+from app.share import crop
 from app.snippets import curl_snippet, python_snippet
 from flextok.data.video_read import probe_video
 from flextok.token_link import unpack
@@ -143,6 +146,20 @@ def test_the_python_snippet_runs(tmp_path: Path, repository: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert probe_video(tmp_path / "k2.mp4").num_frames == 4
+
+
+def test_scripts_to_copy_hold_no_text_of_an_address() -> None:
+    hostile = "0,0,1,1" + " " * 93 + "$(touch pwned)"
+    with pytest.raises(gr.Error):
+        crop(hostile)
+    assert crop(" 0.25, 0,0.5 ,1 ") == "0.25,0,0.5,1"
+    request = replace(REQUEST, crop="0,0,1,1" + " " * 93, model="a'$(touch pwned)\"b")
+    code = curl_snippet("http://127.0.0.1:1", request, "clip.mp4", 2, 1, 1.0)
+    body = code.split("-d ", 1)[1].split(" | cut")[0]
+    said = subprocess.run(["bash", "-c", f"FILE=x; printf %s {body}"], capture_output=True, text=True, check=True)
+    assert json.loads(said.stdout)["model"] == request.model
+    assert json.loads(said.stdout)["crop"] == "0,0,1,1"
+    assert json.loads(said.stdout)["video"]["path"] == "x"
 
 
 def test_the_curl_snippet_runs(page: str, tmp_path: Path) -> None:

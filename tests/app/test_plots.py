@@ -21,12 +21,13 @@ def test_every_curve_of_the_results_is_drawn() -> None:
     report = results()
     for clip_set in SETS:
         for metric in METRICS:
-            figure = rate_distortion(report, clip_set, metric, 10, {1: 18.0, 64: 22.0})
+            figure = rate_distortion(report, clip_set, metric, 10, ({1: 18.0, 64: 22.0}, 16))
             traces = {trace.name: trace for trace in figure.data}
             assert {"registers", "3D grid, coarser cells", "H.264", "AV1", "your clip, registers"} <= set(traces)
             expected = [row[metric] for row in report[clip_set]["register"].values()]
             assert list(traces["registers"].y) == expected
             assert list(traces["registers"].x) == [7, 13, 25, 50, 100, 200, 400]
+            assert list(traces["your clip, registers"].x) == [10, 640]
             assert figure.layout.shapes[0].y0 == report[clip_set]["vae"][metric]
 
 
@@ -40,8 +41,8 @@ def test_tokens_needed_is_the_smallest_budget_that_does() -> None:
     assert tokens_needed(values, 20.0) == 4
     assert tokens_needed(values, 10.0) == 1
     assert tokens_needed(values, 30.0) is None
-    assert "k = 4" in needed_line("It", values, 19.0)
-    assert "23.0 dB" in needed_line("It", values, 30.0)
+    assert "k = 4" in needed_line("It", values, 19.0, 5)
+    assert "23.0 dB" in needed_line("It", values, 30.0, 5)
 
 
 def test_the_table_holds_every_point() -> None:
