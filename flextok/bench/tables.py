@@ -180,7 +180,11 @@ def long_table() -> str:
 def generation_speed_table() -> str:
     """How long generating takes on a CPU, and where the time goes."""
     timing = _read("generation")["timing"]
-    cache = {"all threads": timing, "one thread": timing["on_one_thread"]}
+    cache = {
+        f"{how}, {threads.replace('_', ' ')}": row
+        for threads, rows in timing["cache"].items()
+        for how, row in rows.items()
+    }
     return "\n".join(
         [
             "| what | measured |",
