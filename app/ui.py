@@ -34,7 +34,7 @@ def build_demo(service: VideoService) -> gr.Blocks:
             with gr.Tab("Long video", id="long-video") as names["long-video"]:
                 long_video.build(generators, shared)
             with gr.Tab("Rate-distortion", id="rate-distortion") as names["rate-distortion"]:
-                rate_distortion.build(service, demo, clip.shown, shared)
+                rate_distortion.build(service, demo, names["rate-distortion"], clip.shown, shared)
             with gr.Tab("Learn", id="learn") as names["learn"]:
                 learn.build()
         endpoints.build(service, clip)

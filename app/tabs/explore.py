@@ -225,7 +225,8 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
     jobs = [running, uploaded, found, decoded, seeds]
     stop.click(lambda: STOPPED, outputs=status, cancels=jobs, **QUIET)
     # What still runs is of the clip before, and would be shown over the example.
-    view.select(choose_example, outputs=[video, status, shown, *where], cancels=jobs, **QUIET)
+    view.select(None, cancels=jobs, **QUIET)
+    view.select(choose_example, outputs=[video, status, shown, *where], **QUIET)
     for name, component, parse in (
         ("model", model, lambda text: choice(*(entry.id for entry, _ in service.known()))(text)),
         ("start", start_s, number(0, 86_400)),

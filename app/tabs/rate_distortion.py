@@ -20,7 +20,7 @@ PROTOCOL = (
 )
 
 
-def build(service: VideoService, demo: gr.Blocks, shown: gr.State, shared: Shared) -> None:
+def build(service: VideoService, demo: gr.Blocks, tab: gr.Tab, shown: gr.State, shared: Shared) -> None:
     """Lay out and wire the tab.
 
     Args:
@@ -57,7 +57,9 @@ def build(service: VideoService, demo: gr.Blocks, shown: gr.State, shared: Share
 
     inputs, outputs = [clip_set, metric, threshold, shown], [plot, needed]
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-    gr.on([clip_set.change, metric.change, threshold.release, shown.change], draw, inputs, outputs, **quiet)
+    # A state that an unqueued event sets, as choosing an example does, has no `change`: so also when the tab opens.
+    redraws = [tab.select, clip_set.change, metric.change, threshold.release, shown.change]
+    gr.on(redraws, draw, inputs, outputs, **quiet)
     demo.load(draw, inputs, outputs, **quiet)
     shared.add("clips", clip_set, choice(*(name for _, name in sets)))
     shared.add("metric", metric, choice(*METRICS))

@@ -37,6 +37,13 @@ def wait_for(tab: Page, name: str, value: str) -> None:
     expect(tab.locator("#player .player > div")).to_have_attribute(f"data-{name}", value, timeout=RESULT_MS)
 
 
+def sampling_steps(tab: Page, count: int) -> None:
+    field = tab.get_by_label("number input for Sampling steps")
+    if not field.is_visible():
+        tab.get_by_role("button", name="Clip and decoder settings").click()
+    field.fill(str(count))
+
+
 def test_first_screen_plays_without_a_model(browser_page: Page) -> None:
     tab = browser_page
     expect(tab.get_by_role("heading", name="FlexTok Video")).to_be_visible()
@@ -142,8 +149,7 @@ def test_a_released_checkpoint_can_be_picked_where_it_runs(browser_page: Page) -
 def test_cancel_keeps_what_was_ready(browser_page: Page) -> None:
     tab = browser_page
     before = player(tab, "clip") or ""
-    tab.get_by_role("button", name="Clip and decoder settings").click()
-    tab.get_by_label("number input for Sampling steps").fill("50")
+    sampling_steps(tab, 50)
     tab.locator("#run").click()
     expect(tab.locator("#player .player > div")).not_to_have_attribute("data-clip", before, timeout=RESULT_MS)
     tab.wait_for_function(
@@ -158,7 +164,7 @@ def test_cancel_keeps_what_was_ready(browser_page: Page) -> None:
 
 def test_an_example_is_not_overtaken_by_what_still_runs(browser_page: Page) -> None:
     tab = browser_page
-    tab.get_by_label("number input for Sampling steps").fill("50")
+    sampling_steps(tab, 50)
     before = player(tab, "clip") or ""
     tab.locator("#run").click()
     expect(tab.locator("#player .player > div")).not_to_have_attribute("data-clip", before, timeout=RESULT_MS)
@@ -168,7 +174,7 @@ def test_an_example_is_not_overtaken_by_what_still_runs(browser_page: Page) -> N
     tab.wait_for_timeout(4000)
     assert player(tab, "clip") == example
     expect(tab.locator("#status")).to_contain_text("decoded beforehand")
-    tab.get_by_label("number input for Sampling steps").fill("4")
+    sampling_steps(tab, 4)
 
 
 def test_a_clip_that_does_not_loop_ends_and_begins_again(browser_page: Page) -> None:
