@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,15 +87,12 @@ class Shared:
                 shown = [path, payload, status, qualities(payload)]
             return ["&".join(sorted(self.reruns & values.keys())) or gr.skip(), tab, *shown, *updates]
 
-        def decode_anew(video: str | None, *inputs: Any) -> Iterator[tuple[Any, ...]]:
-            yield from clip.reconstruct(video or str(EXAMPLES / f"{prebaked_names()[0]}.mp4"), *inputs)
-
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         outputs = [rerun, tabs, clip.video, clip.view, clip.status, clip.shown, *components]
         demo.load(restore, gr.Textbox(visible=False), outputs, queue=False, js=OPENED, **private)
         # Only a page that has something to decode takes a place in the queue.
         reopened = rerun.change(
-            decode_anew, list(clip.inputs), [clip.status, clip.view, clip.shown],
+            clip.reconstruct, list(clip.inputs), [clip.status, clip.view, clip.shown],
             concurrency_limit=1, concurrency_id="cpu", **private,
         )  # fmt: skip
         gr.on([clip.stop.click, clip.view.select], None, cancels=[reopened], **private)

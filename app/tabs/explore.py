@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -85,7 +85,7 @@ def request_of(
     seed: int = 0,
     model: str = EMBEDDED,
 ) -> Request:
-    """The request of `Explore.settings`; the clip is the first example if none was chosen."""
+    """The request of `Explore.settings`; the clip is the first example, which is on the screen, if none was chosen."""
     path = video or str(VideoService.example_paths()[0])
     return Request(path, None, start_s, length_s or None, fps or None, crop or "", steps, guidance, seed, model)
 
@@ -155,9 +155,8 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
         if not service.is_loaded(model):
             size = service.entry(model).memory_gib
             yield f"Working: loading {model}, about {size:.1f} GiB ...", gr.skip(), gr.skip()
-        request = Request(
-            video, also_k or None, start_s, length_s or None, fps or None, crop or "", steps, guidance, seed, model
-        )
+        settings = request_of(video, start_s, length_s, fps, crop, steps, guidance, seed, model)
+        request = replace(settings, also_k=also_k or None)
         for progress in service.reconstruct(request):
             clip = payload(progress, service.entry(model), note(model))
             yield status_line(progress), clip, qualities(clip)

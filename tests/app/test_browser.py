@@ -59,6 +59,15 @@ def test_first_screen_plays_without_a_model(browser_page: Page) -> None:
     assert picture(tab, "[data-panel=k1] canvas") != picture(tab, "[data-panel=original] canvas")
 
 
+def test_the_button_decodes_what_is_shown_when_no_clip_was_chosen(browser_page: Page) -> None:
+    tab = browser_page
+    before = player(tab, "clip") or ""
+    tab.locator("#run").click()
+    expect(tab.locator("#player .player > div")).not_to_have_attribute("data-clip", before, timeout=RESULT_MS)
+    expect(tab.locator("#status")).to_contain_text("Done: 7 budgets and the grid", timeout=RESULT_MS)
+    assert len(tab.locator("#player [data-panel^=grid]").all()) == 2
+
+
 def test_slider_switches_budgets_without_the_server(browser_page: Page) -> None:
     tab = browser_page
     sent: list[str] = []
