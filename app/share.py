@@ -54,7 +54,7 @@ class Shared:
         """What an address says; a value that will not do is left out, since anyone can write an address."""
         found = {}
         for name, (_, parse, _) in self.entries.items():
-            if len(query.get(name, "x" * (MAX_VALUE + 1))) <= MAX_VALUE:
+            if name in query and len(query[name]) <= MAX_VALUE:
                 try:
                     found[name] = parse(query[name])
                 except (ValueError, gr.Error):
