@@ -19,6 +19,8 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+PATIENCE_MS = 90_000
+"""How long the browser waits for anything: the two cores of a test machine may be busy."""
 CASE = Path(__file__).parents[1] / "released/cases/case_a"
 """A checkpoint in the form of the released ones, small enough for a CPU."""
 
@@ -35,8 +37,9 @@ def page() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE_MS)
     chromium = shutil.which("chromium")
     assert chromium, "these tests need Debian's chromium; .ci/run installs it"
     with sync_playwright() as playwright:
@@ -52,7 +55,7 @@ def open_page(page: str, browser: Browser) -> Callable[..., Page]:
 
     def new(**options: Any) -> Page:
         tab = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, "accept_downloads": True, **options})
-        tab.set_default_timeout(90_000)  # the two cores of a test machine may be busy
+        tab.set_default_timeout(PATIENCE_MS)
         problems: list[str] = []
         tab.problems = problems  # type: ignore[attr-defined]
         tab.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)

@@ -19,7 +19,6 @@ from flextok.token_link import pack, unpack
 
 pytestmark = pytest.mark.browser
 MEDIA = Path(gradio.__file__).parent / "media_assets" / "videos"
-RESULT_MS = 90_000
 Open = Callable[..., Page]
 
 
@@ -43,7 +42,7 @@ def picture(tab: Page, selector: str) -> str:
 def still(tab: Page, where: str) -> None:
     """Stop a player at its first frame, so that pictures can be compared."""
     scrub = tab.locator(f"{where} .scrub")
-    expect(scrub).to_be_visible(timeout=RESULT_MS)
+    expect(scrub).to_be_visible()
     scrub.fill("3")
 
 
@@ -51,30 +50,36 @@ def go(tab: Page, name: str) -> None:
     tab.get_by_role("tab", name=name, exact=True).click()
 
 
+def close(toast: Locator) -> None:
+    """Close a message, or find it gone: it leaves by itself after ten seconds, perhaps under a click's pointer."""
+    toast.locator(".toast-close").evaluate_all("buttons => buttons.forEach(button => button.click())")
+    expect(toast).to_have_count(0)
+
+
 def link_of(tab: Page) -> str:
-    expect(tab.locator("#token-link textarea")).to_have_value(re.compile("tokens="), timeout=RESULT_MS)
+    expect(tab.locator("#token-link textarea")).to_have_value(re.compile("tokens="))
     return tab.locator("#token-link textarea").input_value()
 
 
 def test_a_click_on_a_token_changes_the_clip(tab: Page) -> None:
     go(tab, "Tokens")
-    expect(tab.locator("#strip .cell")).to_have_count(5 * 64, timeout=RESULT_MS)
-    expect(tab.locator("#tokens-player .panels canvas")).to_have_count(2, timeout=RESULT_MS)
+    expect(tab.locator("#strip .cell")).to_have_count(5 * 64)
+    expect(tab.locator("#tokens-player .panels canvas")).to_have_count(2)
     expect(state(tab, "#strip")).to_have_attribute("data-changed", "0")
     expect(tab.locator("#tokens-player .panels")).to_contain_text("the same pixels")
     first = link_of(tab)
     tab.locator("#strip input[value=resample]").check()
     tab.locator("#strip .column").nth(0).click()  # register 1 of all latent frames
-    expect(tab.locator("#tokens-player .panels")).to_contain_text("PSNR", timeout=RESULT_MS)
-    expect(state(tab, "#strip")).not_to_have_attribute("data-changed", "0", timeout=RESULT_MS)
+    expect(tab.locator("#tokens-player .panels")).to_contain_text("PSNR")
+    expect(state(tab, "#strip")).not_to_have_attribute("data-changed", "0")
     still(tab, "#tokens-player")
     assert picture(tab, "#tokens-player [data-panel=original] canvas") != picture(
         tab, "#tokens-player [data-panel=k8] canvas"
     )
-    expect(tab.locator("#token-link textarea")).not_to_have_value(first, timeout=RESULT_MS)
+    expect(tab.locator("#token-link textarea")).not_to_have_value(first)
     tab.locator("#strip .reset").click()
-    expect(state(tab, "#strip")).to_have_attribute("data-changed", "0", timeout=RESULT_MS)
-    expect(tab.locator("#tokens-player .panels")).to_contain_text("the same pixels", timeout=RESULT_MS)
+    expect(state(tab, "#strip")).to_have_attribute("data-changed", "0")
+    expect(tab.locator("#tokens-player .panels")).to_contain_text("the same pixels")
 
 
 def test_the_strip_works_by_keyboard(tab: Page) -> None:
@@ -86,10 +91,10 @@ def test_the_strip_works_by_keyboard(tab: Page) -> None:
     expect(tab.locator("#strip .hint")).to_contain_text("latent frame 2 (frames 2-5), register 2")
     tab.locator("#strip input[value=mute]").check()
     tab.locator("#strip .cell[tabindex='0']").press("Enter")
-    expect(tab.locator("#strip .cell[data-t='1'][data-i='1']")).to_have_class("cell edited", timeout=RESULT_MS)
+    expect(tab.locator("#strip .cell[data-t='1'][data-i='1']")).to_have_class("cell edited")
     expect(state(tab, "#strip")).to_have_attribute("data-edits", "1")
     tab.locator("#strip .undo").click()
-    expect(state(tab, "#strip")).to_have_attribute("data-edits", "0", timeout=RESULT_MS)
+    expect(state(tab, "#strip")).to_have_attribute("data-edits", "0")
 
 
 def test_quick_clicks_all_count_and_shortcuts_are_the_browsers(tab: Page) -> None:
@@ -97,18 +102,18 @@ def test_quick_clicks_all_count_and_shortcuts_are_the_browsers(tab: Page) -> Non
     ready = state(tab, "#strip").get_attribute("data-ready") or ""
     tab.locator("#strip .cell[data-t='0'][data-i='0']").click()
     tab.locator("#strip .cell[data-t='1'][data-i='0']").click()
-    expect(state(tab, "#strip")).not_to_have_attribute("data-ready", ready, timeout=RESULT_MS)  # an answer has come
+    expect(state(tab, "#strip")).not_to_have_attribute("data-ready", ready)  # an answer has come
     tab.locator("#strip .cell[data-t='2'][data-i='0']").click()
     expect(state(tab, "#strip")).to_have_attribute("data-edits", "3")
     tab.keyboard.press("Control+c")
-    expect(state(tab, "#strip")).to_have_attribute("data-changed", "3", timeout=RESULT_MS)
+    expect(state(tab, "#strip")).to_have_attribute("data-changed", "3")
     expect(state(tab, "#strip")).to_have_attribute("data-edits", "3")
     tab.get_by_role("button", name="Undo all").click()
-    expect(state(tab, "#strip")).to_have_attribute("data-changed", "0", timeout=RESULT_MS)
+    expect(state(tab, "#strip")).to_have_attribute("data-changed", "0")
 
 
 def test_tokens_travel_as_a_file(tab: Page, tmp_path: Path) -> None:
-    with tab.expect_download(timeout=RESULT_MS) as download:
+    with tab.expect_download() as download:
         tab.locator("#tokens-json").click()
     path = tmp_path / "tokens.json"
     download.value.save_as(path)
@@ -116,13 +121,13 @@ def test_tokens_travel_as_a_file(tab: Page, tmp_path: Path) -> None:
     data["ids"] = [row[:3] for row in data["ids"]]
     path.write_text(json.dumps(data))
     tab.locator("#token-file input[type=file]").set_input_files(path)
-    expect(tab.locator("#strip .cell")).to_have_count(15, timeout=RESULT_MS)
+    expect(tab.locator("#strip .cell")).to_have_count(15)
     expect(tab.locator("#tokens-status")).to_contain_text("5 x 3 tokens")
-    with tab.expect_download(timeout=RESULT_MS) as download:
+    with tab.expect_download() as download:
         tab.locator("#tokens-safetensors").click()
     assert download.value.suggested_filename == "tokens.safetensors"
     tab.locator("#take-clip").click()
-    expect(tab.locator("#strip .cell")).to_have_count(320, timeout=RESULT_MS)
+    expect(tab.locator("#strip .cell")).to_have_count(320)
 
 
 def test_a_token_link_carries_the_clip(tab: Page, page: str, open_page: Open) -> None:
@@ -132,8 +137,8 @@ def test_a_token_link_carries_the_clip(tab: Page, page: str, open_page: Open) ->
     assert parse_qs(urlsplit(tab.url).query)["tokens"] == parse_qs(urlsplit(link).query)["tokens"]
     other = open_page()
     other.goto(link)
-    expect(other.locator("#strip .cell")).to_have_count(15, timeout=RESULT_MS)
-    expect(other.locator("#tokens-status")).to_contain_text("Shown", timeout=RESULT_MS)
+    expect(other.locator("#strip .cell")).to_have_count(15)
+    expect(other.locator("#tokens-status")).to_contain_text("Shown")
     still(other, "#tokens-player")
     assert picture(other, "#tokens-player [data-panel=k3] canvas") == shown
     assert other.problems == []  # type: ignore[attr-defined]
@@ -144,25 +149,25 @@ def test_a_token_link_carries_the_clip(tab: Page, page: str, open_page: Open) ->
     for wrong, says in ((text[:-3], "copy all of it again"), (foreign, "other weights")):
         other = open_page()
         other.goto(f"{page}?tokens={wrong}")
-        expect(other.locator("#link-refused")).to_contain_text(says, timeout=RESULT_MS)
+        expect(other.locator("#link-refused")).to_contain_text(says)
         other.close()
 
 
 def test_tokens_are_swapped_and_the_first_frame_edited(tab: Page, tmp_path: Path) -> None:
     go(tab, "Swap and edit")
     for where, panels in (("#swap-player", 3), ("#edit-player", 4)):
-        expect(tab.locator(f"{where} .panels canvas")).to_have_count(panels, timeout=RESULT_MS)
+        expect(tab.locator(f"{where} .panels canvas")).to_have_count(panels)
     still(tab, "#swap-player")
     tab.get_by_label("number input for of them from B: the first m").fill("16")
     tab.locator("#run-swap").click()
-    expect(tab.locator("#swap-status")).to_contain_text("first 16 of 16", timeout=RESULT_MS)
+    expect(tab.locator("#swap-status")).to_contain_text("first 16 of 16")
     expect(tab.locator("#swap-player .panels")).to_contain_text("B: the same pixels")
     before = state(tab, "#edit-player").get_attribute("data-clip")
     Image.new("RGB", (200, 120), "orange").save(tmp_path / "orange.png")
     tab.locator("#picture input[type=file]").set_input_files(tmp_path / "orange.png")
-    expect(tab.locator("#look input[value=upload]")).to_be_checked(timeout=RESULT_MS)
+    expect(tab.locator("#look input[value=upload]")).to_be_checked()
     tab.locator("#run-edit").click()
-    expect(state(tab, "#edit-player")).not_to_have_attribute("data-clip", before or "", timeout=RESULT_MS)
+    expect(state(tab, "#edit-player")).not_to_have_attribute("data-clip", before or "")
     still(tab, "#edit-player")
     red, _, blue = tab.locator("#edit-player [data-panel=extra-0] canvas").evaluate(
         "canvas => [...canvas.getContext('2d').getImageData(50, 50, 1, 1).data.slice(0, 3)]"
@@ -173,30 +178,30 @@ def test_tokens_are_swapped_and_the_first_frame_edited(tab: Page, tmp_path: Path
     tab.locator("#player .player .examples button").nth(4).click()
     expect(tab.locator("#status")).to_contain_text("decoded beforehand")
     go(tab, "Swap and edit")  # clip A is the one in Explore, also when it is another now
-    expect(state(tab, "#swap-player")).not_to_have_attribute("data-clip", swapped, timeout=RESULT_MS)
+    expect(state(tab, "#swap-player")).not_to_have_attribute("data-clip", swapped)
 
 
 def test_every_state_is_an_address(page: str, open_page: Open) -> None:
     other = open_page()
     other.goto(f"{page}?example=3-spins&k=4&view=difference&steps=1&seed=7&m=2&hue=90&metric=ssim&crop=9&start=-1")
-    expect(other.locator("#status")).to_contain_text("Done", timeout=RESULT_MS)  # decoded anew: another seed
+    expect(other.locator("#status")).to_contain_text("Done")  # decoded anew: another seed
     expect(state(other, "#player")).to_have_attribute("data-k", "4")
     expect(state(other, "#player")).to_have_attribute("data-view", "difference")
     other.get_by_role("button", name="Clip and decoder settings").click()
     expect(other.get_by_label("Seed")).to_have_value("7")
     other.get_by_role("button", name="Share, reuse, download").click()
     other.locator("#copy-link").click()
-    expect(other.locator("#copied")).to_contain_text("seed=7", timeout=RESULT_MS)
+    expect(other.locator("#copied")).to_contain_text("seed=7")
     found = parse_qs(urlsplit(other.url).query)
     assert {"example", "k", "view", "steps", "seed"} <= set(found)
     go(other, "Swap and edit")
     expect(other).to_have_url(re.compile("tab=swap"))
-    expect(other.locator("#swap-player .panels")).to_contain_text("tokens 1-2 of B", timeout=RESULT_MS)
+    expect(other.locator("#swap-player .panels")).to_contain_text("tokens 1-2 of B")
     other.goto(f"{page}?tab=generate&action=spins&gk=4")
-    expect(other.locator("#generate-k input[type=number]")).to_have_value("4", timeout=RESULT_MS)
+    expect(other.locator("#generate-k input[type=number]")).to_have_value("4")
     expect(other.locator("#action input[value=spins]")).to_be_checked()
     other.goto(f"{page}?tab=rate-distortion&metric=ssim")
-    expect(other.locator("#rate-distortion .ytitle")).to_have_text("SSIM", timeout=RESULT_MS)
+    expect(other.locator("#rate-distortion .ytitle")).to_have_text("SSIM")
     assert other.problems == []  # type: ignore[attr-defined]
     other.close()
 
@@ -205,16 +210,16 @@ def test_settings_become_scripts_and_files(tab: Page) -> None:
     go(tab, "Explore")
     tab.get_by_role("button", name="Share, reuse, download").click()
     tab.locator("#copy-python").click()
-    expect(tab.locator("#copied")).to_contain_text("flextok.load_tokenizer", timeout=RESULT_MS)
+    expect(tab.locator("#copied")).to_contain_text("flextok.load_tokenizer")
     tab.locator("#copy-curl").click()
-    expect(tab.locator("#copied")).to_contain_text("/call/v2/render", timeout=RESULT_MS)
+    expect(tab.locator("#copied")).to_contain_text("/call/v2/render")
     for name, ends in (
         ("mp4", ".mp4"),
         ("GIF", ".gif"),
         ("Side by side, mp4", "-side-by-side.mp4"),
         ("Frames, PNG", ".png"),
     ):
-        with tab.expect_download(timeout=RESULT_MS) as download:
+        with tab.expect_download() as download:
             tab.locator("#reuse").get_by_role("button", name=name, exact=True).click()
         assert download.value.suggested_filename.endswith(ends)
         assert download.value.path().stat().st_size > 1000
@@ -225,8 +230,8 @@ def upload(tab: Page, path: Path) -> None:
     if tab.locator("#clip video").count():
         tab.get_by_label("Clear").first.click()
     tab.locator("#clip input[type=file]").set_input_files(path)
-    expect(state(tab, "#player")).not_to_have_attribute("data-clip", before, timeout=RESULT_MS)
-    expect(tab.locator("#status")).to_contain_text("Done", timeout=RESULT_MS)
+    expect(state(tab, "#player")).not_to_have_attribute("data-clip", before)
+    expect(tab.locator("#status")).to_contain_text("Done")
 
 
 def test_files_that_browsers_cannot_play_go_through(tab: Page, tmp_path: Path) -> None:
@@ -239,7 +244,7 @@ def test_files_that_browsers_cannot_play_go_through(tab: Page, tmp_path: Path) -
     write_video(portrait, tmp_path / "portrait.mp4", 12)
     for path in (MEDIA / "b.avi", tmp_path / "shades.gif", tmp_path / "portrait.mp4"):
         upload(tab, path)
-    expect(tab.locator("#plan")).to_contain_text("90 x 160", timeout=RESULT_MS)
+    expect(tab.locator("#plan")).to_contain_text("90 x 160")
     assert tab.locator(".toast-body").count() == 0
 
 
@@ -252,13 +257,13 @@ def test_trim_and_crop_are_said_and_used(tab: Page) -> None:
     assert "crop=" in tab.url
     tab.locator("#length input").fill("1")
     tab.locator("#length input").blur()
-    expect(tab.locator("#plan")).to_contain_text("Read: 8 frames, 0.00 to 1.00 s", timeout=RESULT_MS)
+    expect(tab.locator("#plan")).to_contain_text("Read: 8 frames, 0.00 to 1.00 s")
     expect(tab.locator("#plan")).to_contain_text("padded to 17")
     before = state(tab, "#player").get_attribute("data-clip") or ""
     tab.locator("#run").click()
-    expect(state(tab, "#player")).not_to_have_attribute("data-clip", before, timeout=RESULT_MS)
-    expect(tab.locator("#player [data-panel=original]")).to_contain_text("8 frames", timeout=RESULT_MS)
-    expect(tab.locator("#status")).to_contain_text("Done", timeout=RESULT_MS)
+    expect(state(tab, "#player")).not_to_have_attribute("data-clip", before)
+    expect(tab.locator("#player [data-panel=original]")).to_contain_text("8 frames")
+    expect(tab.locator("#status")).to_contain_text("Done")
     still(tab, "#player")
     top, bottom = tab.locator("#player [data-panel=original] canvas").evaluate(
         "c => [9, c.height - 9].map(y => c.getContext('2d').getImageData(9, y, 1, 1).data[0])"
@@ -277,8 +282,8 @@ def test_a_clip_can_be_pasted(tab: Page, tmp_path: Path) -> None:
         }""",
         list((tmp_path / "grey.gif").read_bytes()),
     )
-    expect(state(tab, "#player")).not_to_have_attribute("data-clip", before, timeout=RESULT_MS)
-    expect(tab.locator("#status")).to_contain_text("Done", timeout=RESULT_MS)
+    expect(state(tab, "#player")).not_to_have_attribute("data-clip", before)
+    expect(tab.locator("#status")).to_contain_text("Done")
 
 
 def test_what_is_no_video_says_so(tab: Page, tmp_path: Path) -> None:
@@ -287,29 +292,29 @@ def test_what_is_no_video_says_so(tab: Page, tmp_path: Path) -> None:
         tab.get_by_label("Clear").first.click()
     tab.locator("#clip input[type=file]").set_input_files(tmp_path / "no<b>video.gif")
     toast = tab.locator(".toast-body")
-    expect(toast).to_be_visible(timeout=RESULT_MS)
+    expect(toast).to_be_visible()
     assert toast.locator("b").count() == 0
-    toast.get_by_role("button").first.click()
+    close(toast)
 
 
 def test_a_text_becomes_a_clip_that_opens_in_explore(tab: Page) -> None:
     go(tab, "Generate")
     tab.locator("#prompt textarea").fill("a large red ball bounces on grass at night")
     tab.locator("#generate").click()
-    expect(tab.locator("#generate-status")).to_contain_text("The grid's own generator", timeout=RESULT_MS)
+    expect(tab.locator("#generate-status")).to_contain_text("The grid's own generator")
     still(tab, "#generate-player")
     pictures = [
         picture(tab, f"#generate-player [data-panel={name}] canvas") for name in ("k1", "k16", "generated-grid")
     ]
     assert len(set(pictures)) == 3
     tab.get_by_role("button", name=re.compile("Measured")).click()
-    expect(tab.locator("#study-by-size .scatterlayer .trace")).to_have_count(4, timeout=RESULT_MS)
+    expect(tab.locator("#study-by-size .scatterlayer .trace")).to_have_count(4)
     tab.locator("#measured-metric").get_by_text("text match").click()
-    expect(tab.locator("#study-by-size .ytitle")).to_have_text("text match", timeout=RESULT_MS)
+    expect(tab.locator("#study-by-size .ytitle")).to_have_text("text match")
     tab.locator("#to-explore").click()
-    expect(tab.locator("#status")).to_contain_text("The generated clip is loaded", timeout=RESULT_MS)
+    expect(tab.locator("#status")).to_contain_text("The generated clip is loaded")
     tab.get_by_role("button", name="Tokenize and decode").click()
-    expect(tab.locator("#status")).to_contain_text("Done", timeout=RESULT_MS)
+    expect(tab.locator("#status")).to_contain_text("Done")
 
 
 def test_unknown_words_are_named(tab: Page) -> None:
@@ -317,22 +322,22 @@ def test_unknown_words_are_named(tab: Page) -> None:
     tab.locator("#prompt textarea").fill("un éléphant 🐘")
     tab.locator("#generate").click()
     toast = tab.locator(".toast-body")
-    expect(toast).to_contain_text("does not know: un, éléphant", timeout=RESULT_MS)
-    toast.get_by_role("button").first.click()
+    expect(toast).to_contain_text("does not know: un, éléphant")
+    close(toast)
 
 
 def test_long_video_grows_and_can_be_stopped(tab: Page) -> None:
     go(tab, "Long video")
     status = tab.locator("#long-status")
     tab.locator("#long-generate").click()
-    expect(status).to_contain_text("Chunk 1 of 5: 17 frames", timeout=RESULT_MS)
-    expect(status).to_contain_text("81 frames, 21 latent frames x 8 = 168 tokens", timeout=RESULT_MS)
-    expect(tab.locator("#long-video video")).to_be_visible(timeout=RESULT_MS)
+    expect(status).to_contain_text("Chunk 1 of 5: 17 frames")
+    expect(status).to_contain_text("81 frames, 21 latent frames x 8 = 168 tokens")
+    expect(tab.locator("#long-video video")).to_be_visible()
     tab.get_by_label("number input for Tokens per latent frame, k").last.fill("64")
     tab.locator("#long-generate").click()
-    expect(status).to_contain_text("x 64", timeout=RESULT_MS)
+    expect(status).to_contain_text("x 64")
     tab.locator("#long-stop").click()
-    expect(status).to_contain_text("Cancelled", timeout=RESULT_MS)
+    expect(status).to_contain_text("Cancelled")
     tab.wait_for_timeout(3000)
     expect(status).to_have_text("Cancelled; what was ready stays.")
 
@@ -359,7 +364,7 @@ def test_every_tab_fits_in_both_themes(
 ) -> None:
     tab = open_page(viewport={"width": width, "height": 844}, reduced_motion="reduce")
     tab.goto(f"{page}?__theme=light&tab={name}")
-    expect(tab.locator(part).first).to_be_visible(timeout=RESULT_MS)
+    expect(tab.locator(part).first).to_be_visible()
     for theme in ("light", "dark"):
         tab.evaluate("dark => document.body.classList.toggle('dark', dark)", theme == "dark")
         assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), theme

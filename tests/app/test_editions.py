@@ -99,7 +99,7 @@ def address(request: pytest.FixtureRequest) -> str:
 def open_step(browser: Browser, address: str, step: int, rest: str = "", width: int = 1280) -> Page:
     tab = browser.new_page(viewport={"width": width, "height": 900})
     tab.goto(f"{address.rstrip('/')}/?tab=learn&step={step}{rest}")
-    expect(tab.locator(".learn-root")).to_have_attribute("data-ready", "1", timeout=app_tests.RESULT_MS)
+    expect(tab.locator(".learn-root")).to_have_attribute("data-ready", "1")
     expect(tab.locator(".learn-main")).to_have_attribute("data-step", str(step))
     return tab
 
@@ -187,14 +187,14 @@ def test_teacher_mode_hides_answers_and_the_handout_holds_them_otherwise(browser
     tab.get_by_role("button", name="Show the answer").click()
     expect(tab.locator(".learn-feedback")).to_contain_text("Yes.")
     tab.get_by_role("button", name="Printable page").click()
-    expect(tab.locator(".learn-main")).to_have_attribute("data-step", "all", timeout=app_tests.RESULT_MS)
+    expect(tab.locator(".learn-main")).to_have_attribute("data-step", "all")
     expect(tab.locator(".learn-main article")).to_have_count(NUM_STEPS)
     expect(tab.locator(".learn-answers")).to_have_count(0)
     tab.get_by_role("button", name="Back to the steps").click()
     tab.get_by_label("Teacher mode").uncheck()
     assert "teacher" not in tab.url
     tab.get_by_role("button", name="Printable page").click()
-    expect(tab.locator(".learn-answers li")).to_have_count(NUM_STEPS, timeout=app_tests.RESULT_MS)
+    expect(tab.locator(".learn-answers li")).to_have_count(NUM_STEPS)
     tab.emulate_media(media="print")
     expect(tab.get_by_role("tab", name="Learn")).to_be_hidden()
     height = tab.evaluate("document.documentElement.scrollHeight")
@@ -207,7 +207,7 @@ def test_links_phones_and_still_pictures(browser: Browser, address: str) -> None
     for step in range(1, NUM_STEPS + 1):
         tab = context.new_page()
         tab.goto(f"{address.rstrip('/')}/?tab=learn&step={step}")
-        expect(tab.locator(".learn-main")).to_have_attribute("data-step", str(step), timeout=app_tests.RESULT_MS)
+        expect(tab.locator(".learn-main")).to_have_attribute("data-step", str(step))
         tab.get_by_role("button", name="Skip the prediction").click()
         expect(tab.locator(".learn-widget")).to_be_visible()
         assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), step
