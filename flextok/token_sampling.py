@@ -104,7 +104,8 @@ def restrict(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
         logits = logits.masked_fill(logits < smallest, float("-inf"))
     if top_p < 1:
         ordered, index = logits.sort(dim=-1, descending=True)
-        before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)  # probability of all that are more probable
-        ordered = ordered.masked_fill(before >= top_p, float("-inf"))
+        probability = ordered.softmax(-1)
+        more_probable = probability.cumsum(-1) - probability  # of all ids before this one together
+        ordered = ordered.masked_fill(more_probable >= top_p, float("-inf"))
         logits = torch.full_like(logits, float("-inf")).scatter(1, index, ordered)
     return logits

@@ -16,17 +16,12 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
+from flextok.models.layers.ar_layer import ARLayer, PreparedLayer, Rotation, rotary_tables, unit, with_gain
 from flextok.models.layers.kv_cache import KVCache
-from flextok.models.layers.transformer import Block, GatedMLP, attention_by_matmul, layer_norm
+from flextok.models.layers.transformer import Block, layer_norm
 from flextok.models.word_tokenizer import WordTokenizer
 from flextok.quantizers.fsq import FSQ
 from flextok.token_order import TokenOrder
-
-ROPE_BASE = 10_000.0
-
-Rotation = tuple[Tensor, Tensor]
-"""Cosines and sines, each (s, head_dim), of the rotary angles of s positions. The two halves of a head turn together:
-x cos + (x with its halves exchanged) sin, so the sines of the first half are negative."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +53,8 @@ class Prepared:
 
     Ids enter and leave through their digits and through tables; here these are added up, so that a step looks up one
     row of `tokens` (ids, d) and multiplies by one matrix `output` (ids, d), with `bias` (ids,). `positions` (n, d) and
-    `rotation` are of the whole sequence; `text` holds the keys and values (b, heads, s, head_dim) of the text in every
-    layer, and `mask` (b, 1, 1, s) is added to the logits of its words: minus infinity where padded.
+    `rotation` are of the whole sequence. `mask` (b, 1, 1, s) is added to the logits of a text's words: minus infinity
+    where padded.
     """
 
     tokens: Tensor
@@ -67,8 +62,8 @@ class Prepared:
     rotation: Rotation
     output: Tensor
     bias: Tensor
-    text: list[tuple[Tensor, Tensor]]
     mask: Tensor
+    layers: list[PreparedLayer]
 
 
 def _padded(condition: ARCondition, length: int) -> tuple[Tensor, Tensor]:
@@ -96,82 +91,6 @@ class TextEncoder(nn.Module):
         for block in self.blocks:
             x = block(x, real[:, None, None])
         return layer_norm(x), real
-
-
-class _SelfAttention(nn.Module):
-    def __init__(self, dim: int, head_dim: int) -> None:
-        super().__init__()
-        self.head_dim = head_dim
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.proj = nn.Linear(dim, dim, bias=False)
-
-    def forward(self, x: Tensor, rotation: Rotation, cache: KVCache | None, layer: int) -> Tensor:
-        """x: (b, s, d); rotation: of the positions of x."""
-        qkv = self.qkv(x).unflatten(-1, (3, -1, self.head_dim)).transpose(1, 3)  # (b, heads, 3, s, head_dim)
-        q, k = rotate(qkv.narrow(2, 0, 2), rotation).unbind(2)  # one rotation for both: single tokens wait for calls
-        v = qkv.select(2, 2)
-        if cache is not None:
-            k, v = cache.extend(layer, k, v)
-        causal = q.shape[2] > 1
-        if q.requires_grad and q.device.type == "cpu":
-            mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril(k.shape[2] - q.shape[2])
-            y = attention_by_matmul(q, k, v, mask, self.head_dim**-0.5)
-        elif causal and k.shape[2] != q.shape[2]:
-            mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril(k.shape[2] - q.shape[2])
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        else:
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-        return self.proj(y.transpose(1, 2).flatten(2))
-
-
-class _CrossAttention(nn.Module):
-    def __init__(self, dim: int, head_dim: int) -> None:
-        super().__init__()
-        self.head_dim = head_dim
-        self.q = nn.Linear(dim, dim, bias=False)
-        self.kv = nn.Linear(dim, 2 * dim, bias=False)
-        self.proj = nn.Linear(dim, dim, bias=False)
-
-    def project(self, text: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (b, heads, s, head_dim) of text states: the same at every token, so computed once."""
-        k, v = self.kv(text).unflatten(-1, (2, -1, self.head_dim)).transpose(1, 3).unbind(2)
-        return k, v
-
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        q = self.q(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-        if q.requires_grad and q.device.type == "cpu":
-            y = attention_by_matmul(q, keys, values, mask, self.head_dim**-0.5)
-        else:
-            y = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
-        return self.proj(y.transpose(1, 2).flatten(2))
-
-
-class _Layer(nn.Module):
-    def __init__(self, dim: int, head_dim: int, dropout: float) -> None:
-        super().__init__()
-        self.norm1, self.norm2, self.norm3 = (nn.RMSNorm(dim, eps=1e-6) for _ in range(3))
-        self.attn, self.cross = _SelfAttention(dim, head_dim), _CrossAttention(dim, head_dim)
-        self.mlp = GatedMLP(dim)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(
-        self,
-        x: Tensor,
-        rotation: Rotation,
-        text: tuple[Tensor, Tensor],
-        mask: Tensor,
-        cache: KVCache | None,
-        layer: int,
-    ) -> Tensor:
-        x = x + self.dropout(self.attn(self.norm1(x), rotation, cache, layer))
-        x = x + self.dropout(self.cross(self.norm2(x), *text, mask))
-        return x + self.dropout(self.mlp(self.norm3(x)))
-
-
-def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Rotary position embedding of x (..., s, head_dim)."""
-    cos, sin = (table.to(x.dtype) for table in rotation)
-    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
 
 
 class ARTransformer(ModelMixin, ConfigMixin):
@@ -214,15 +133,15 @@ class ARTransformer(ModelMixin, ConfigMixin):
         self.code_in = nn.Linear(len(levels), dim)
         self.frame = nn.Embedding(num_frames, dim)
         self.place = nn.Embedding(tokens_per_frame, dim)
-        layers = [_Layer(dim, head_dim, dropout) for _ in range(depth)]
+        layers = [ARLayer(dim, head_dim, dropout) for _ in range(depth)]
         self.blocks = nn.ModuleList(layers)
-        self.norm = nn.RMSNorm(dim, eps=1e-6)
+        self.norm = nn.RMSNorm(dim)
         self.digits = nn.Linear(dim, sum(levels))
         self.joint = nn.Linear(dim, self.quantizer.num_ids, bias=False)
         self.head_dim = head_dim
         self._initialise(layers)
 
-    def _initialise(self, layers: list[_Layer]) -> None:
+    def _initialise(self, layers: list[ARLayer]) -> None:
         for table in (self.ids, self.class_table, self.word_start, self.frame, self.place, self.text.words):
             nn.init.normal_(table.weight, std=0.1)
         nn.init.zeros_(self.joint.weight)  # digits first; what they leave out is learned on top
@@ -278,11 +197,11 @@ class ARTransformer(ModelMixin, ConfigMixin):
             raise ValueError(f"a sequence has {self.max_len} tokens, {stop} were asked for")
         x = x + prepared.positions[begin:stop]
         cos, sin = (table[begin:stop] for table in prepared.rotation)
-        for index, (layer, text) in enumerate(zip(self._layers(), prepared.text, strict=True)):
-            x = layer(x, (cos, sin), text, prepared.mask, cache, index)
+        for index, (layer, ready) in enumerate(zip(self._layers(), prepared.layers, strict=True)):
+            x = layer(x, (cos, sin), prepared.mask, ready, cache, index)
         if cache is not None:
             cache.advance(stop - begin)
-        return F.linear(self.norm(x), prepared.output, prepared.bias).float()
+        return F.linear(unit(x), prepared.output, prepared.bias).float()
 
     def prepare(self, condition: ARCondition) -> Prepared:
         """What forward needs and no token changes."""
@@ -297,11 +216,11 @@ class ARTransformer(ModelMixin, ConfigMixin):
         return Prepared(
             tokens=self.ids.weight + self.code_in(codes.to(self.code_in.weight.dtype)),
             positions=self.frame(frame) + self.place(place),  # of the token to come
-            rotation=self._rotation(self.max_len, self.start.device),
-            output=self.joint.weight + self.digits.weight[rows].sum(1),
+            rotation=rotary_tables(self.max_len, self.head_dim, self.start.device),
+            output=with_gain(self.joint.weight + self.digits.weight[rows].sum(1), self.norm),
             bias=self.digits.bias[rows].sum(1),
-            text=[layer.cross.project(condition.text) for layer in self._layers()],
             mask=mask.masked_fill(~condition.mask, float("-inf"))[:, None, None],
+            layers=[layer.prepare(condition.text) for layer in self._layers()],
         )
 
     def new_cache(self, batch: int, max_len: int) -> KVCache:
@@ -310,12 +229,5 @@ class ARTransformer(ModelMixin, ConfigMixin):
         heads = self.config.dim // self.head_dim
         return KVCache(len(self.blocks), batch, heads, max_len, self.head_dim, weight.device, weight.dtype)
 
-    def _layers(self) -> list[_Layer]:
-        return [layer for layer in self.blocks if isinstance(layer, _Layer)]
-
-    def _rotation(self, count: int, device: torch.device) -> Rotation:
-        half = self.head_dim // 2
-        frequencies = ROPE_BASE ** (-torch.arange(half, device=device, dtype=torch.float32) / half)
-        angles = torch.arange(count, device=device, dtype=torch.float32)[:, None] * frequencies
-        cos, sin = angles.cos(), angles.sin()
-        return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
+    def _layers(self) -> list[ARLayer]:
+        return [layer for layer in self.blocks if isinstance(layer, ARLayer)]

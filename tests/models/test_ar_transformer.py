@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from flextok.models.ar_transformer import ARCondition, ARTransformer
+from flextok.models.layers.ar_layer import ARLayer, rotary_tables, rotate
 from flextok.token_sampling import SamplingSettings, draw, restrict, stream_tokens
 
 WORDS = ("a", "ball", "red", "rolls")
@@ -50,6 +52,33 @@ def test_a_token_depends_on_earlier_ones_alone(model: ARTransformer) -> None:
     assert before.shape == (2, 12, 6)
     torch.testing.assert_close(before[:, :7], after[:, :7])
     assert (before[:, 7:] - after[:, 7:]).abs().amax(dim=(0, 2)).min() > 1e-5
+
+
+@torch.no_grad()
+def test_a_prepared_layer_is_the_textbook_one() -> None:
+    """Norms with their gains, attention with queries and keys, and a gated MLP, as the parameters' names say."""
+    torch.manual_seed(0)
+    layer, heads = ARLayer(32, 16, 0.1).eval(), 2
+    for norm in (layer.norm1, layer.norm2, layer.norm3):
+        norm.weight.copy_(torch.rand(32) + 0.5)
+    x, text = 3 * torch.randn(2, 5, 32), torch.randn(2, 4, 32)
+    real = torch.tensor([[True] * 4, [True, True, False, False]])
+    rotation = rotary_tables(5, 16, x.device)
+
+    def split(y: Tensor) -> Tensor:
+        return y.unflatten(-1, (heads, 16)).transpose(1, 2)
+
+    q, k, v = (split(y) for y in layer.attn.qkv(layer.norm1(x)).chunk(3, dim=-1))
+    y = F.scaled_dot_product_attention(rotate(q, rotation), rotate(k, rotation), v, is_causal=True)
+    expected = x + layer.attn.proj(y.transpose(1, 2).flatten(2))
+    k, v = (split(y) for y in layer.cross.kv(text).chunk(2, dim=-1))
+    q = split(layer.cross.q(layer.norm2(expected)))
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=real[:, None, None])
+    expected = expected + layer.cross.proj(y.transpose(1, 2).flatten(2))
+    expected = expected + layer.mlp(layer.norm3(expected))
+
+    mask = torch.zeros(real.shape).masked_fill(~real, float("-inf"))[:, None, None]
+    torch.testing.assert_close(layer(x, rotation, mask, layer.prepare(text), None, 0), expected)
 
 
 @torch.no_grad()
