@@ -13,6 +13,7 @@ import numpy as np
 from app.player import panel_budgets, psnr_db, sprite
 from app.service import MAX_SEED, refusal, told
 from flextok.data.toybox_spec import ACTIONS, FPS
+from flextok.registry import ASSETS
 
 if TYPE_CHECKING:
     from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
@@ -22,8 +23,12 @@ GRID_TOKENS = 64
 """Tokens per latent frame of the grid, whatever the clip."""
 MAX_PROMPT = 400
 MAX_CHUNKS = 5
-BAR = 3
-"""Height of the bar under a long video, in its own pixels."""
+SCALE = 4
+"""A long video is enlarged this much."""
+BAR = 12
+"""Height of the bar under a long video, in pixels of the enlarged one."""
+EXAMPLE_CLIP, EXAMPLE_VIDEO = ASSETS / "generated" / "clip.json", ASSETS / "generated" / "long.mp4"
+"""What Generate and Long video show before anything was asked for (`python -m app.make_examples`)."""
 CHUNK_COLORS = ((96, 165, 250), (251, 191, 36))
 
 
@@ -222,7 +227,14 @@ def generated_payload(results: list[Generated], said: str, grid: Generated | Non
 
 
 def with_chunk_bar(frames: np.ndarray, total: int) -> np.ndarray:
-    """Frames (T, H, W, 3) with a bar below that fills as they play, its colour changing where a chunk begins."""
+    """Frames (T, H, W, 3), enlarged, over a bar that fills as they play, its colour changing where a chunk begins.
+
+    Args:
+        total: frames of the whole video, which the bar stands for.
+    """
+    from flextok.captioned_strip import enlarge
+
+    frames = enlarge(frames, SCALE)
     count, _, width, _ = frames.shape
     bar = np.full((count, BAR, width, 3), 40, np.uint8)
     for column in range(width):

@@ -1,4 +1,4 @@
-"""Write the demo's example clips and what the embedded models make of them: `python -m app.make_examples`.
+"""Write the demo's examples, clips that the embedded models decode and generate: `python -m app.make_examples`.
 
 The clips are Toybox test clips, so ours to ship. Run it again whenever the embedded weights change.
 """
@@ -7,9 +7,19 @@ from __future__ import annotations
 
 import json
 
+from app.generation import (
+    EXAMPLE_CLIP,
+    EXAMPLE_VIDEO,
+    MAX_CHUNKS,
+    GenerateRequest,
+    GeneratorService,
+    generated_payload,
+    with_chunk_bar,
+)
 from app.player import PREBAKED, payload
 from app.service import EMBEDDED, Request, VideoService
 from app.tabs.explore import note
+from app.tabs.long_video import PROMPTS
 from flextok.data.toybox_caption import caption
 from flextok.data.toybox_render import render
 from flextok.data.toybox_spec import FPS, TEST_SEEDS, sample_spec
@@ -37,6 +47,7 @@ def main() -> None:
         lines.append(f"- `{name}.mp4`: {caption(spec)}")
         prebake(name, caption(spec))
     (folder / "README.md").write_text("\n".join(lines) + "\n")
+    generate()
 
 
 def prebake(name: str, title: str) -> None:
@@ -46,6 +57,16 @@ def prebake(name: str, title: str) -> None:
     shown = {"title": title, **payload(last, service.entry(EMBEDDED), note(EMBEDDED))}
     PREBAKED.mkdir(parents=True, exist_ok=True)
     (PREBAKED / f"{name}.json").write_text(json.dumps(shown) + "\n", encoding="utf-8")
+
+
+def generate() -> None:
+    """What Generate and Long video show before a visitor asks: their settings as they stand."""
+    service, request = GeneratorService(), GenerateRequest("bounces")
+    clip = generated_payload(list(service.generate(request)), request.said, service.grid(request))
+    EXAMPLE_CLIP.parent.mkdir(parents=True, exist_ok=True)
+    EXAMPLE_CLIP.write_text(json.dumps(clip) + "\n", encoding="utf-8")
+    *_, video = service.long_video(GenerateRequest("", PROMPTS[0], keep_k=8, chunks=MAX_CHUNKS))
+    write_video(with_chunk_bar(video.frames, len(video.frames)), EXAMPLE_VIDEO, FPS)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ STATIC = Path(__file__).parent / "static"
 PREBAKED = ASSETS / "prebaked"
 SHOWN = 4
 """Budgets that have a panel of their own: about this many of those decoded, evenly spread, the first and last too."""
-SPRITE_QUALITY = 92
+SPRITE_QUALITY = 85
 
 
 def player(
@@ -217,8 +217,13 @@ def prebaked(name: str) -> dict[str, Any]:
     return json.loads((PREBAKED / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def source_frames(clip: dict[str, Any]) -> np.ndarray:
+    """The frames of a payload's source, uint8 (T, H, W, 3), as its sprite keeps them."""
+    picture = Image.open(io.BytesIO(base64.b64decode(clip["source"].split(",", 1)[1])))
+    return np.stack(np.split(np.asarray(picture), clip["numFrames"], axis=1))
+
+
 def thumbnail(clip: dict[str, Any]) -> str:
     """The middle frame of a payload's source, as a data URL."""
-    picture = Image.open(io.BytesIO(base64.b64decode(clip["source"].split(",", 1)[1])))
-    size, middle = clip["size"], clip["numFrames"] // 2
-    return sprite(np.asarray(picture)[None, :, middle * size : (middle + 1) * size])
+    middle = clip["numFrames"] // 2
+    return sprite(source_frames(clip)[middle : middle + 1])

@@ -30,7 +30,7 @@ def build_demo(service: VideoService) -> gr.Blocks:
             with gr.Tab("Swap and edit", id="swap") as names["swap"]:
                 swap.build(service, clip, names["swap"], shared)
             with gr.Tab("Generate", id="generate") as names["generate"]:
-                generate.build(generators, clip, tabs, shared)
+                generate.build(generators, clip, tabs, names["generate"], shared)
             with gr.Tab("Long video", id="long-video") as names["long-video"]:
                 long_video.build(generators, shared)
             with gr.Tab("Rate-distortion", id="rate-distortion") as names["rate-distortion"]:

@@ -65,7 +65,7 @@ function makeFilms({ numFrames, fps, size }) {
     const frame = state.frame;
     const context = film.canvas.getContext("2d");
     const side = film.canvas.width;
-    context.imageSmoothingEnabled = false;
+    context.imageSmoothingQuality = "high";
     if (!url || frame >= frames) {
       context.fillStyle = "#777";
       context.fillRect(0, 0, side, side);

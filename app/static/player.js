@@ -124,7 +124,7 @@ function mountPlayer(element, props, watch, trigger, server) {
   };
   const uid = (window.flextokPlayers = (window.flextokPlayers || 0) + 1); // radio groups and ids are the page's
   const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const state = { wanted: 8, view: "wipe", wipe: 0.5, speed: 1, loop: true, playing: !still, frame: 0, flipped: false, ...props.start };
+  const state = { wanted: 8, view: "wipe", wipe: 0.5, speed: 1, loop: true, pixels: false, playing: !still, frame: 0, flipped: false, ...props.start };
   // The first screen's player keeps k, view and example in the page's address (app/static/share.js).
   const url = props.share ? window.flextokUrl : null;
   if (url) {
@@ -174,6 +174,8 @@ function mountPlayer(element, props, watch, trigger, server) {
   speed.setAttribute("aria-label", "Speed");
   for (const value of SPEEDS) speed.append(new Option(`${value}x`, value, value === 1, value === 1));
   const loop = make("button", "loop");
+  const squares = make("button", "squares");
+  squares.title = "Show the model's pixels as squares instead of smoothly enlarged";
   const scrub = make("input", "scrub");
   Object.assign(scrub, { type: "range", min: 0, value: 0, step: 1 });
   scrub.setAttribute("aria-label", "Frame");
@@ -181,10 +183,10 @@ function mountPlayer(element, props, watch, trigger, server) {
   ticks.id = `latent-frames-${uid}`;
   scrub.setAttribute("list", ticks.id);
   const where = make("span", "where");
-  for (const button of [play, back, next, loop, seedsButton]) button.type = "button";
+  for (const button of [play, back, next, loop, squares, seedsButton]) button.type = "button";
   const note = make("p", "note");
   note.setAttribute("aria-live", "polite");
-  transport.append(play, back, next, speed, loop, scrub, ticks, where);
+  transport.append(play, back, next, speed, loop, squares, scrub, ticks, where);
   const budgetRow = make("label", "budget-row");
   budgetRow.append(make("span", "", "Tokens per latent frame"), slider, budget);
   const budgetBar = make("div", "budget-bar");
@@ -193,6 +195,7 @@ function mountPlayer(element, props, watch, trigger, server) {
   stageSide.append(views, chart);
   const lower = make("div", "lower");
   lower.append(stageBox, stageSide);
+  root.classList.add("empty"); // until there is a clip to play
   root.append(examples, panels, seedsRow, transport, budgetBar, lower, note);
   const nodes = { examples, panels, seeds: seedsButton, transport, budget: budgetBar, views, chart, note };
   for (const part of PARTS) if (!parts.includes(part)) nodes[part].setAttribute("hidden", ""); // SVG has no .hidden
@@ -279,10 +282,16 @@ function mountPlayer(element, props, watch, trigger, server) {
     return context.getImageData(0, 0, size, size).data;
   }
 
+  /** Small pictures are enlarged smoothly: squares of pixels hide what is in them. Who wants to see pixels can. */
+  function smoothing(context) {
+    context.imageSmoothingEnabled = !state.pixels;
+    context.imageSmoothingQuality = "high";
+  }
+
   function drawPanels() {
     for (const canvas of root.querySelectorAll(".panels canvas, .seeds canvas")) {
       const context = canvas.getContext("2d");
-      context.imageSmoothingEnabled = false;
+      smoothing(context);
       if (canvas.dataset.spread) {
         drawSpread(canvas, context);
         continue;
@@ -302,7 +311,7 @@ function mountPlayer(element, props, watch, trigger, server) {
   function drawStage() {
     const result = chosen();
     const context = stage.getContext("2d");
-    context.imageSmoothingEnabled = false;
+    smoothing(context);
     const { width, height } = stage;
     if (!result || state.flipped) {
       drawFrame(context, payload.source, payload.numFrames, state.frame, 0, width, height);
@@ -359,6 +368,9 @@ function mountPlayer(element, props, watch, trigger, server) {
     play.textContent = state.playing ? "❚❚ pause" : "▶ play";
     loop.textContent = state.loop ? "loop on" : "loop off";
     loop.setAttribute("aria-pressed", String(state.loop));
+    squares.textContent = state.pixels ? "pixels on" : "pixels off";
+    squares.setAttribute("aria-pressed", String(state.pixels));
+    root.classList.toggle("pixels", state.pixels);
     const k = result ? result.k : state.wanted;
     budget.textContent = budgetLine(k, payload.latentFrames, payload.bitsPerToken, payload.numFrames);
     slider.value = payload.registers.indexOf(result);
@@ -506,6 +518,7 @@ function mountPlayer(element, props, watch, trigger, server) {
     if (!value || !value.source) return;
     const fresh = !payload || payload.id !== value.id;
     payload = value;
+    root.classList.remove("empty");
     const budgets = payload.registers.map((result) => result.k);
     Object.assign(slider, { min: 0, max: Math.max(budgets.length - 1, 0), step: 1 });
     scrub.max = payload.numFrames - 1;
@@ -536,6 +549,7 @@ function mountPlayer(element, props, watch, trigger, server) {
   back.addEventListener("click", () => step(-1));
   next.addEventListener("click", () => step(1));
   loop.addEventListener("click", () => set({ loop: !state.loop }));
+  squares.addEventListener("click", () => set({ pixels: !state.pixels }));
   speed.addEventListener("change", () => {
     state.speed = Number(speed.value);
     play_(state.playing);

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
 from app.files import fresh_file
-from app.generation import GRID_TOKENS, GenerateRequest, GeneratorService, generated_payload
-from app.player import player
+from app.generation import EXAMPLE_CLIP, GRID_TOKENS, GenerateRequest, GeneratorService, generated_payload
+from app.player import player, source_frames
 from app.render import enlarged
-from app.service import MAX_SEED, refusal
+from app.service import MAX_SEED
 from app.share import Shared, choice, number
 from app.tabs import measured
 from app.tabs.explore import FORGET_EXAMPLE, LANE, QUIET, STOPPED, WHOLE, Explore
@@ -22,6 +23,7 @@ INTRO = (
     "frame, and so on. Wherever it stops there is a whole clip, and each further round adds detail. It knows the small "
     "world it was trained on: five shapes, ten colours, twelve actions."
 )
+SHOWN_FIRST = "An example, made beforehand. Choose an action or write a text."
 PROMPTS = [
     "a large red ball rolls left past a blue cube on grass in daylight",
     "a small green cube bounces on sand at sunset",
@@ -30,7 +32,7 @@ PROMPTS = [
 ]
 
 
-def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, shared: Shared) -> None:
+def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, tab: gr.Tab, shared: Shared) -> None:
     """Lay out and wire the tab. A generated clip can become the one in Explore."""
     gr.Markdown(INTRO)
     last = gr.State(None)
@@ -51,9 +53,16 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, shared: Sh
                 run = gr.Button("Generate", variant="primary", elem_id="generate")
                 stop = gr.Button("Stop", elem_id="generate-stop")
             to_explore = gr.Button("Open in Explore", elem_id="to-explore")
-    status = gr.Markdown("Choose an action or write a text.", elem_id="generate-status")
+    status = gr.Markdown(SHOWN_FIRST, elem_id="generate-status")
     view = player(None, elem_id="generate-player")
     measured.build()
+
+    def open_tab(frames: Any) -> tuple[Any, Any]:
+        """What is shown before anything was asked for; not in the page itself, which most visitors see first."""
+        if frames is not None:
+            return gr.skip(), gr.skip()
+        example = json.loads(EXAMPLE_CLIP.read_text(encoding="utf-8"))
+        return example, source_frames(example)
 
     def generate(
         action: str, prompt: str, keep_k: int, seed: int, guidance: float, temperature: float
@@ -77,8 +86,6 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, shared: Sh
         yield said, generated_payload(results, request.said, grid), results[-1].frames
 
     def open_in_explore(frames: Any) -> tuple[Any, ...]:
-        if frames is None:
-            raise refusal("Generate a clip first.")
         from flextok.data.video_write import write_video
 
         path = fresh_file("generated.mp4")
@@ -95,6 +102,7 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, shared: Sh
         ("gtemperature", temperature, number(0, 1.5)),
     ):
         shared.add(name, component, parse)
+    tab.select(open_tab, last, [view, last], **QUIET)
     inputs = [action, prompt, keep_k, seed, guidance, temperature]
     options: dict[str, Any] = {**LANE, "show_progress_on": status}
     running = run.click(generate, inputs, [status, view, last], api_name="generate", **options)

@@ -8,8 +8,14 @@ from typing import Any
 import gradio as gr
 
 from app.files import fresh_file
-from app.generation import GRID_TOKENS, MAX_CHUNKS, GenerateRequest, GeneratorService, with_chunk_bar
-from app.render import enlarged
+from app.generation import (
+    EXAMPLE_VIDEO,
+    GRID_TOKENS,
+    MAX_CHUNKS,
+    GenerateRequest,
+    GeneratorService,
+    with_chunk_bar,
+)
 from app.service import MAX_SEED
 from app.share import Shared, number
 from app.tabs.explore import LANE, QUIET, STOPPED
@@ -18,6 +24,10 @@ INTRO = (
     "Chunks of 17 frames share one frame: each later chunk is written and decoded **given the last decoded frame** of "
     "the one before. Chain actions in the text and they follow one another, a chunk each. With few tokens a frame, "
     "length becomes affordable: the paper's 81 frames take 672 tokens against 5,376 of a 16x16 grid."
+)
+SHOWN_FIRST = (
+    "The first text, made beforehand: 81 frames from 21 latent frames x 8 = **168 tokens**; a grid of 8x8 cells: "
+    f"{21 * GRID_TOKENS:,}. The bar under the picture changes colour at each chunk."
 )
 PROMPTS = [
     "a large red ball rolls left, then bounces, then rolls right on grass in daylight",
@@ -43,8 +53,10 @@ def build(generators: GeneratorService, shared: Shared) -> None:
                 run = gr.Button("Generate", variant="primary", elem_id="long-generate")
                 stop = gr.Button("Stop", elem_id="long-stop")
         with gr.Column(min_width=280):
-            video = gr.Video(label="The video so far", autoplay=True, loop=True, elem_id="long-video", height=340)
-            status = gr.Markdown("The bar under the picture changes colour at each chunk.", elem_id="long-status")
+            video = gr.Video(
+                str(EXAMPLE_VIDEO), label="The video so far", autoplay=True, loop=True, elem_id="long-video", height=340
+            )
+            status = gr.Markdown(SHOWN_FIRST, elem_id="long-status")
 
     def long_video(prompt: str, chunks: int, keep_k: int, seed: int) -> Iterator[tuple[str, str]]:
         """Generate 1 + 16 n frames: yields the video so far and the status after every chunk."""
@@ -60,7 +72,7 @@ def build(generators: GeneratorService, shared: Shared) -> None:
         for done, result in enumerate(generators.long_video(request), 1):
             latent_frames = result.tokens // result.keep_k
             path = fresh_file("long-video.mp4")
-            write_video(enlarged(with_chunk_bar(result.frames, total)), path, 8)
+            write_video(with_chunk_bar(result.frames, total), path, 8)
             yield (
                 str(path),
                 (

@@ -101,6 +101,18 @@ def test_wipe_flip_heatmaps_and_chart(browser_page: Page) -> None:
     wait_for(tab, "k", "16")
 
 
+def test_pixels_are_smooth_or_squares(browser_page: Page) -> None:
+    tab = browser_page
+    colours = """canvas => new Set(new Uint32Array(
+        canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size"""
+    canvas = tab.locator("[data-panel=original] canvas")
+    smooth = canvas.evaluate(colours)
+    tab.locator("#player button.squares").click()
+    assert 2 * canvas.evaluate(colours) < smooth  # nothing between the pixels
+    tab.locator("#player button.squares").click()
+    assert canvas.evaluate(colours) == smooth
+
+
 def test_examples_switch_by_themselves(browser_page: Page) -> None:
     tab = browser_page
     before = picture(tab, "[data-panel=original] canvas")

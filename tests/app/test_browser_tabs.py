@@ -297,6 +297,15 @@ def test_what_is_no_video_says_so(tab: Page, tmp_path: Path) -> None:
     close(toast)
 
 
+def test_generated_clips_are_there_before_one_is_asked_for(tab: Page) -> None:
+    go(tab, "Long video")
+    expect(tab.locator("#long-video video")).to_be_visible()
+    go(tab, "Generate")
+    expect(tab.locator("#generate-player .panels canvas")).to_have_count(6)
+    tab.locator("#to-explore").click()
+    expect(tab.locator("#status")).to_contain_text("The generated clip is loaded")
+
+
 def test_a_text_becomes_a_clip_that_opens_in_explore(tab: Page) -> None:
     go(tab, "Generate")
     tab.locator("#prompt textarea").fill("a large red ball bounces on grass at night")
@@ -353,8 +362,8 @@ def test_nothing_failed_on_the_way(tab: Page) -> None:
         ("explore", "#player .panels canvas"),
         ("tokens", "#tokens-player .panels canvas"),
         ("swap", "#edit-player .panels canvas"),
-        ("generate", "#generate-player"),
-        ("long-video", "#long-status"),
+        ("generate", "#generate-player .panels canvas"),
+        ("long-video", "#long-video video"),
         ("rate-distortion", "#rate-distortion .scatterlayer"),
         ("learn", "#learn"),
     ],

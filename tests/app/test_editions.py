@@ -21,6 +21,7 @@ PLAYER_TESTS = (
     app_tests.test_first_screen_plays_without_a_model,
     app_tests.test_slider_switches_budgets_without_the_server,
     app_tests.test_wipe_flip_heatmaps_and_chart,
+    app_tests.test_pixels_are_smooth_or_squares,
 )
 NUM_STEPS = 7
 ANSWER_MS = 300

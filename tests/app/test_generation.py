@@ -42,7 +42,7 @@ def test_long_video_grows_chunk_by_chunk(service: GeneratorService) -> None:
     assert [r.tokens for r in results] == [10, 18, 26]
     assert np.array_equal(results[0].frames, results[-1].frames[:17])
     barred = with_chunk_bar(results[-1].frames, 49)
-    assert np.array_equal(barred[:, :64], results[-1].frames)
+    assert np.abs(barred[:, 2:256:4, 2:256:4].astype(int) - results[-1].frames).mean() < 4  # enlarged four times
     assert len(np.unique(barred[-1, -1], axis=0)) == 2  # two colours, changing at the chunks
     assert len(np.unique(barred[0, -1], axis=0)) <= 2
 
