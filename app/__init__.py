@@ -1,1 +1,1 @@
-"""The demo: a Gradio page over `flextok`. Only `app.service` talks to the library."""
+"""The demo: a Gradio page over `flextok`. Only `app.service` and what it is made of run the library's models."""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from app.limits import MAX_SEED
 from app.player import panel_budgets, psnr_db, sprite
-from app.service import MAX_SEED, refusal, told
+from app.refusals import refusal, told
 from flextok.data.toybox_spec import ACTIONS, FPS
-from flextok.registry import ASSETS
 
 if TYPE_CHECKING:
     from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
@@ -27,8 +27,6 @@ SCALE = 4
 """A long video is enlarged this much."""
 BAR = 12
 """Height of the bar under a long video, in pixels of the enlarged one."""
-EXAMPLE_CLIP, EXAMPLE_VIDEO = ASSETS / "generated" / "clip.json", ASSETS / "generated" / "long.mp4"
-"""What Generate and Long video show before anything was asked for (`python -m app.make_examples`)."""
 CHUNK_COLORS = ((96, 165, 250), (251, 191, 36))
 
 

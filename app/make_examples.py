@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import json
 
-from app.generation import (
-    EXAMPLE_CLIP,
-    EXAMPLE_VIDEO,
-    MAX_CHUNKS,
-    GenerateRequest,
-    GeneratorService,
-    generated_payload,
-    with_chunk_bar,
-)
-from app.player import PREBAKED, payload
-from app.service import EMBEDDED, Request, VideoService
+from app.generation import GenerateRequest, GeneratorService, generated_payload, with_chunk_bar
+from app.limits import MAX_CHUNKS
+from app.model_store import EMBEDDED
+from app.player import payload
+from app.request import Request
+from app.service import VideoService
+from app.shipped import EXAMPLE_CLIP, EXAMPLE_VIDEO, PREBAKED
 from app.tabs.explore import note
 from app.tabs.long_video import PROMPTS
 from flextok.data.toybox_caption import caption

@@ -25,8 +25,9 @@ import tyro
 from torch import Tensor
 
 from app.learn.content import LEARN
+from app.model_store import EMBEDDED, EMBEDDED_GRID
 from app.player import pixels, seeds_payload, sprite
-from app.service import EMBEDDED, EMBEDDED_GRID, EXAMPLES
+from app.shipped import EXAMPLES
 from flextok.api import load_embedded
 from flextok.data.datasets import ToyboxDataset
 from flextok.data.pixels import to_float

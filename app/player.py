@@ -16,8 +16,9 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from app.shipped import PREBAKED
 from flextok.clip_tokens import ClipTokens
-from flextok.registry import ASSETS, ModelEntry
+from flextok.registry import ModelEntry
 
 if TYPE_CHECKING:  # the page itself does not load PyTorch
     from torch import Tensor
@@ -26,7 +27,6 @@ if TYPE_CHECKING:  # the page itself does not load PyTorch
     from flextok.reconstruction import Reconstruction
 
 STATIC = Path(__file__).parent / "static"
-PREBAKED = ASSETS / "prebaked"
 SHOWN = 4
 """Budgets that have a panel of their own: about this many of those decoded, evenly spread, the first and last too."""
 SPRITE_QUALITY = 85

@@ -17,7 +17,8 @@ from urllib.parse import parse_qsl
 import gradio as gr
 
 from app.player import prebaked, prebaked_names, qualities
-from app.service import EXAMPLES, parse_crop
+from app.request import parse_crop
+from app.shipped import EXAMPLES
 
 if TYPE_CHECKING:
     from app.tabs.explore import Explore

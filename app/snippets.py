@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import Any
 
-from app.service import Request, parse_crop
+from app.request import Request, parse_crop
 
 UNKNOWN_CLIP = "your-clip.mp4"
 

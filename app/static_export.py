@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from app.learn.content import baked
-from app.player import PREBAKED, STATIC, prebaked, prebaked_names, thumbnail
+from app.player import STATIC, prebaked, prebaked_names, thumbnail
+from app.shipped import PREBAKED
 from app.tabs.learn import SCRIPTS, STYLES, page_content, read
 
 CARD = """---

@@ -8,8 +8,10 @@ import gradio as gr
 
 from app import endpoints
 from app.generation import GeneratorService
-from app.service import EXAMPLES, MAX_UPLOAD_MB, VideoService
+from app.limits import MAX_UPLOAD_MB
+from app.service import VideoService
 from app.share import Shared, head
+from app.shipped import EXAMPLES
 from app.tabs import explore, generate, learn, long_video, rate_distortion, reuse, swap, tokens
 from app.theme import CSS
 

@@ -8,17 +8,13 @@ from typing import Any
 
 import gradio as gr
 
+from app import uploads
 from app.clip_plan import RULE
 from app.cropper import cropper, show_poster
 from app.files import fresh_file
-from app.picker import model_picker, picker_rows, show_models
-from app.player import payload, player, prebaked, prebaked_names, qualities, seeds_payload, sprite, thumbnail
-from app.runtime import ZERO_GPU
-from app.service import (
+from app.limits import (
     CONVERTED_FPS,
     CONVERTED_S,
-    EMBEDDED,
-    EXAMPLES,
     MAX_FPS,
     MAX_GUIDANCE,
     MAX_LENGTH_S,
@@ -26,12 +22,16 @@ from app.service import (
     MAX_STEPS,
     MAX_UPLOAD_MB,
     MAX_UPLOAD_S,
-    Progress,
-    Request,
-    VideoService,
 )
+from app.model_store import EMBEDDED
+from app.picker import model_picker, picker_rows, show_models
+from app.player import payload, player, prebaked, prebaked_names, qualities, seeds_payload, sprite, thumbnail
+from app.request import Request
+from app.runtime import ZERO_GPU
+from app.service import Progress, VideoService
 from app.share import Shared, choice, number
 from app.share import crop as crop_text
+from app.shipped import EXAMPLES
 
 INTRO = (
     "A clip becomes 5 latent frames of **K tokens each, ordered from coarse to fine**: keep the first k of each and "
@@ -170,7 +170,7 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
         from flextok.data.video_write import write_video
 
         target = fresh_file("clip.mp4")
-        write_video(service.playable(path), target, CONVERTED_FPS)
+        write_video(uploads.playable(path), target, CONVERTED_FPS)
         return str(target)
 
     def preview(*settings: Any) -> tuple[Any, Any]:

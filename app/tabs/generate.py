@@ -9,11 +9,12 @@ from typing import Any
 import gradio as gr
 
 from app.files import fresh_file
-from app.generation import EXAMPLE_CLIP, GRID_TOKENS, GenerateRequest, GeneratorService, generated_payload
+from app.generation import GRID_TOKENS, GenerateRequest, GeneratorService, generated_payload
+from app.limits import MAX_SEED
 from app.player import player, source_frames
 from app.render import enlarged
-from app.service import MAX_SEED
 from app.share import Shared, choice, number
+from app.shipped import EXAMPLE_CLIP
 from app.tabs import measured
 from app.tabs.explore import FORGET_EXAMPLE, LANE, QUIET, STOPPED, WHOLE, Explore
 from flextok.data.toybox_spec import ACTIONS
@@ -42,7 +43,6 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, tab: gr.Ta
             prompt = gr.Textbox(
                 label="or a text (counts before the action)", placeholder=PROMPTS[0], max_length=400, elem_id="prompt"
             )
-            gr.Examples([[text] for text in PROMPTS], prompt, label="Texts to try", api_name=False)  # type: ignore[arg-type]
         with gr.Column(min_width=280):
             keep_k = gr.Slider(1, 64, 16, step=1, label="Tokens per latent frame, k", elem_id="generate-k")
             seed = gr.Number(0, minimum=0, maximum=MAX_SEED, precision=0, label="Seed", elem_id="generate-seed")
@@ -52,7 +52,8 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, tab: gr.Ta
             with gr.Row():
                 run = gr.Button("Generate", variant="primary", elem_id="generate")
                 stop = gr.Button("Stop", elem_id="generate-stop")
-            to_explore = gr.Button("Open in Explore", elem_id="to-explore")
+                to_explore = gr.Button("Open in Explore", elem_id="to-explore")
+    gr.Examples([[text] for text in PROMPTS], prompt, label="Texts to try", api_name=False)  # type: ignore[arg-type]
     status = gr.Markdown(SHOWN_FIRST, elem_id="generate-status")
     view = player(None, elem_id="generate-player")
     measured.build()

@@ -8,16 +8,10 @@ from typing import Any
 import gradio as gr
 
 from app.files import fresh_file
-from app.generation import (
-    EXAMPLE_VIDEO,
-    GRID_TOKENS,
-    MAX_CHUNKS,
-    GenerateRequest,
-    GeneratorService,
-    with_chunk_bar,
-)
-from app.service import MAX_SEED
+from app.generation import GRID_TOKENS, GenerateRequest, GeneratorService, with_chunk_bar
+from app.limits import MAX_CHUNKS, MAX_SEED
 from app.share import Shared, number
+from app.shipped import EXAMPLE_VIDEO
 from app.tabs.explore import LANE, QUIET, STOPPED
 
 INTRO = (

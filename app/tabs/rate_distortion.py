@@ -8,8 +8,9 @@ from typing import Any
 
 import gradio as gr
 
+from app.model_store import EMBEDDED
 from app.plots import LATENT_FRAMES, METRICS, SETS, curve, num_bytes, rate_distortion, results, tokens_needed
-from app.service import EMBEDDED, VideoService
+from app.service import VideoService
 from app.share import Shared, choice, number
 
 PROTOCOL = (

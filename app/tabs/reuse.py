@@ -6,9 +6,10 @@ from typing import Any
 
 import gradio as gr
 
+from app.model_store import EMBEDDED
 from app.player import prebaked_names
 from app.render import FORMS, Form, render
-from app.service import EMBEDDED, VideoService
+from app.service import VideoService
 from app.snippets import clip_name, curl_snippet, python_snippet
 from app.tabs.explore import LANE, QUIET, Explore, request_of
 

@@ -10,8 +10,10 @@ from typing import Any
 import gradio as gr
 
 from app.files import fresh_file
+from app.model_store import EMBEDDED
 from app.player import likeness, pair_payload, player
-from app.service import EMBEDDED, VideoService, told
+from app.refusals import told
+from app.service import VideoService
 from app.share import OPENED, query_of
 from app.tabs.explore import LANE, QUIET, Explore, request_of
 from app.token_strip import edits_from_page, strip_value, token_strip

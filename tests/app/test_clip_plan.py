@@ -8,9 +8,10 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from app import service as app_service
+from app import uploads
 from app.clip_plan import describe_file, describe_plan, snap
-from app.service import Request, VideoService, parse_crop
+from app.request import Request, parse_crop
+from app.service import VideoService
 from flextok.data.video_read import VideoInfo
 
 EXAMPLE = str(VideoService.example_paths()[0])
@@ -79,7 +80,7 @@ def test_uploads_over_a_limit_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_p
     cases = (("MAX_UPLOAD_MB", 0, "MB"), ("MAX_PIXELS", 100, "pixel"), ("MAX_UPLOAD_S", 1.0, "minutes"))
     for name, value, says in cases:
         with monkeypatch.context() as patch:
-            patch.setattr(app_service, name, value)
+            patch.setattr(uploads, name, value)
             for ask in (service.tokenize, service.preview):
                 with pytest.raises(gr.Error, match=says):
                     ask(Request(EXAMPLE))

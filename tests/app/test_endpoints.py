@@ -18,7 +18,8 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from app.render import FORMS, SUFFIXES
-from app.service import Request, VideoService
+from app.request import Request
+from app.service import VideoService
 from app.share import crop
 from app.snippets import curl_snippet, python_snippet
 from flextok.data.video_read import probe_video

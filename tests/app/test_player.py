@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from app.player import panel_budgets, prebaked, prebaked_names, sprite, thumbnail
-from app.service import EXAMPLES
+from app.shipped import EXAMPLES
 
 HERE = Path(__file__).parent
 

@@ -11,7 +11,8 @@ import pytest
 
 from app.player import likeness, pair_payload, psnr_db
 from app.recolour import turn_hue
-from app.service import Request, VideoService
+from app.request import Request
+from app.service import VideoService
 from app.token_strip import edits_from_page, strip_value
 from flextok.clip_tokens import ClipTokens
 from flextok.token_edit import Edit, apply_edits

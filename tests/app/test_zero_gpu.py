@@ -18,7 +18,8 @@ import pytest
 from gradio_client import Client, handle_file
 
 from app import gpu_runs
-from app.service import EXAMPLES, VideoService
+from app.service import VideoService
+from app.shipped import EXAMPLES
 from flextok.registry import MODELS
 
 HERE = Path(__file__).parent

@@ -1,0 +1,12 @@
+"""What ships for the page to show (`python -m app.make_examples`)."""
+
+from __future__ import annotations
+
+from flextok.registry import ASSETS
+
+EXAMPLES = ASSETS / "examples"
+"""Clips, and their captions in README.md."""
+PREBAKED = ASSETS / "prebaked"
+"""What the player shows of each."""
+EXAMPLE_CLIP, EXAMPLE_VIDEO = ASSETS / "generated" / "clip.json", ASSETS / "generated" / "long.mp4"
+"""What Generate and Long video show before anything was asked for."""

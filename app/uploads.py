@@ -1,0 +1,127 @@
+"""Files of visitors: what they hold, their pictures, and the part of them that a request asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from app.clip_plan import describe_file, describe_plan
+from app.limits import (
+    CHUNK_FRAMES,
+    CONVERTED_FPS,
+    CONVERTED_PIXELS,
+    CONVERTED_S,
+    MAX_CHUNKS,
+    MAX_DECODE_S,
+    MAX_PIXELS,
+    MAX_UPLOAD_MB,
+    MAX_UPLOAD_S,
+    MODEL_FPS,
+)
+from app.refusals import told
+from app.request import Request, asked_frames, parse_crop
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from app.gpu_runs import Pipeline
+    from flextok.data.video_read import VideoInfo
+    from flextok.reconstruction import Clip
+
+
+def read_clip(request: Request, pipe: Pipeline) -> Clip:
+    """The part of a file that a request asks for, as the model takes it; ValueError says what is wrong."""
+    from flextok.reconstruction import load_clip
+
+    fps = float(request.fps or pipe.info.fps)
+    chunk = pipe.info.chunk_frames
+    num_frames = asked_frames(request.length_s, fps, chunk)
+    num_chunks = 1 + max(-(-(num_frames - chunk) // (chunk - 1)), 0)
+    if num_chunks > MAX_CHUNKS:
+        most = chunk + (chunk - 1) * (MAX_CHUNKS - 1)
+        raise ValueError(
+            f"{num_frames} frames are more than {most}: ask for at most {most / fps:.1f} s at {fps:g} frames a second."
+        )
+    probe(str(request.path))
+    return load_clip(
+        str(request.path),
+        pipe.info,
+        request.start_s,
+        num_chunks,
+        fps,
+        parse_crop(request.crop),
+        num_frames,
+        MAX_PIXELS,
+        MAX_DECODE_S,
+    )
+
+
+def probe(path: str) -> VideoInfo:
+    """What a file holds, found from its content; ValueError where it is over a limit of this app."""
+    from flextok.data.video_limits import VideoError
+    from flextok.data.video_read import probe_video
+
+    size = Path(path).stat().st_size if Path(path).is_file() else 0
+    if size > MAX_UPLOAD_MB << 20:
+        raise VideoError(f"The file has {size / 2**20:.0f} MB, more than {MAX_UPLOAD_MB}: cut or shrink it first.")
+    info = probe_video(path, max_pixels=MAX_PIXELS)
+    if info.duration_s > MAX_UPLOAD_S:
+        raise VideoError(
+            f"The video lasts {info.duration_s / 60:.0f} minutes, more than {MAX_UPLOAD_S / 60:.0f}: cut it first."
+        )
+    return info
+
+
+def playable(path: str | None) -> np.ndarray:
+    """The frames of a file that browsers cannot play, uint8 (T, H, W, 3), at `CONVERTED_FPS` for an mp4 of it.
+
+    Raises:
+        gr.Error: it is no video or picture, or over a limit.
+    """
+    if not path:
+        raise gr.Error("Choose a file first.", print_exception=False)
+    with told():
+        info = probe(path)
+        scale = min(CONVERTED_PIXELS / min(info.width, info.height), 1.0)
+        size = max(round(info.height * scale), 2), max(round(info.width * scale), 2)
+        frames = _frames(path, round(CONVERTED_S * CONVERTED_FPS), CONVERTED_FPS, size)
+        return frames if len(frames) > 1 else frames.repeat(CHUNK_FRAMES, axis=0)
+
+
+def preview(request: Request) -> tuple[str, str, np.ndarray]:
+    """About a file, what will be read of it, and its picture at the start: uint8 (H, W, 3), 360 pixels at most.
+
+    Needs no model. Raises gr.Error for a file or a trim that will not do.
+    """
+    with told():
+        info = probe(str(request.path))
+        fps = float(request.fps or MODEL_FPS)
+        asked = asked_frames(request.length_s, fps, CHUNK_FRAMES)
+        plan = describe_plan(asked, fps, request.start_s, CHUNK_FRAMES, info.duration_s or None)
+        scale = min(360 / max(info.width, info.height), 1.0)
+        size = max(round(info.height * scale), 1), max(round(info.width * scale), 1)
+        start = min(request.start_s, max(info.duration_s - 0.1, 0.0))
+        return describe_file(info), plan, _frames(str(request.path), 1, fps, size, start)[0]
+
+
+def first_picture(path: str | None, size: int) -> np.ndarray:
+    """A picture, or the first frame of a video, as uint8 (size, size, 3).
+
+    Raises:
+        gr.Error: it is neither, or over a limit.
+    """
+    if not path:
+        raise gr.Error("Choose a picture first.", print_exception=False)
+    with told():
+        probe(path)
+        return _frames(path, 1, MODEL_FPS, size)[0].copy()
+
+
+def _frames(path: str, count: int, fps: float, size: int | tuple[int, int], start_s: float = 0.0) -> np.ndarray:
+    from flextok.data.video_read import read_video
+
+    return read_video(
+        path, start_s=start_s, num_frames=count, fps=fps, size=size, max_pixels=MAX_PIXELS, max_decode_s=MAX_DECODE_S
+    ).frames
