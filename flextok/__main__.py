@@ -33,6 +33,8 @@ class Reconstruct:
 
     def run(self) -> None:
         check_seed(self.seed)
+        if not self.k:
+            raise ValueError("--k names no budget")
         from flextok.api import load_tokenizer
         from flextok.captioned_strip import side_by_side
         from flextok.data.pixels import to_uint8
@@ -40,6 +42,8 @@ class Reconstruct:
         from flextok.reconstruction import load_clip, sweep
 
         pipe = load_tokenizer(self.model)
+        if wrong := [k for k in self.k if not 1 <= k <= pipe.info.num_registers]:
+            raise ValueError(f"{self.model} decodes budgets of 1..{pipe.info.num_registers} tokens, not {wrong[0]}")
         clip = load_clip(self.video, pipe.info, self.start_s, self.max_chunks)
         self.out.mkdir(parents=True, exist_ok=True)
         shown = [("original", to_uint8(clip.video[0, :, : clip.num_real]))]
@@ -86,9 +90,10 @@ class Generate:
         import torch
 
         from flextok.data.pixels import to_uint8
-        from flextok.data.video_write import write_video
+        from flextok.data.video_write import check_target, write_video
         from flextok.generators import load_generator
 
+        check_target(self.out)  # before the work, not after it
         pipe = load_generator(self.model)
         if self.prompt is not None and (unknown := pipe.unknown_words(self.prompt)):
             print(f"note: this small model does not know: {', '.join(unknown)}", file=sys.stderr)

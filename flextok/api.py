@@ -58,6 +58,8 @@ def load_tokenizer(
     """
     name = str(source)
     if name in EMBEDDED:
+        if device_map is not None or reference or revision is not None:
+            raise ValueError(f"revision, device_map and reference are for models of the Hub, which {name!r} is not")
         return _placed(load_embedded(name, dtype), name, device)
     folder = _own_format(name, revision)
     if folder is None:

@@ -57,4 +57,5 @@ def load_generator(
         pipe.default_guidance(config.tokens_per_frame)
     except (TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{folder} has settings this version does not know: {error}") from error
+    pipe.weight_files = tokens.weight_files
     return pipe if device is None else pipe.to(device)

@@ -29,7 +29,7 @@ class MissingFileError(CheckpointError):
 
 def is_repo_id(source: str) -> bool:
     """Is this "owner/name" and no path of this machine?"""
-    return _REPO_ID.fullmatch(source) is not None and not Path(source).exists()
+    return _REPO_ID.fullmatch(source) is not None and not source.startswith(".") and not Path(source).exists()
 
 
 def download(repo: str, names: tuple[str, ...], revision: str | None = None) -> Path:

@@ -68,7 +68,7 @@ def load_clip(
     """
     if max_chunks < 1:
         raise ValueError(f"max_chunks={max_chunks} must be at least 1")
-    fps = fps or info.fps
+    fps = info.fps if fps is None else fps
     most = info.chunk_frames + (info.chunk_frames - 1) * (max_chunks - 1)
     most = most if num_frames is None else min(most, num_frames)
     read = read_video(
@@ -128,8 +128,10 @@ def several_seeds(
     """The same tokens decoded from several noises, as one batch: what differs is what the decoder invents.
 
     Raises:
-        ValueError: a budget the tokenizer does not have.
+        ValueError: a budget the tokenizer does not have, or no seed.
     """
+    if not seeds:
+        raise ValueError("seeds is empty")
     started = time.perf_counter()
     ids = pipe.tokenize(clip.video)
     frames = pipe.detokenize(
@@ -157,6 +159,8 @@ def grid_at_equal_tokens(
     Returns:
         None where "fewer frames" leaves not even one latent frame.
     """
+    if option not in ("coarser", "fewer frames"):
+        raise ValueError(f"option={option!r} must be 'coarser' or 'fewer frames'")
     started = time.perf_counter()
     info = grid.info
     if option == "coarser":

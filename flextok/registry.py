@@ -47,7 +47,7 @@ class ModelEntry:
 SEE_HUB = "see the model's page"
 MODELS: tuple[ModelEntry, ...] = (
     ModelEntry(
-        "embedded", "register", "embedded", 64, 64, 1000, 12.95, 0.2, 0.0212, 4, 1.0, "Apache-2.0", "Toybox, photos"
+        "embedded", "register", "embedded", 64, 64, 1000, 12.98, 0.2, 0.0212, 4, 1.0, "Apache-2.0", "Toybox, photos"
     ),
     ModelEntry(
         "embedded-grid", "grid", "embedded", 64, 64, 1000, 12.78, 0.2, 0.00997, 4, 1.0, "Apache-2.0", "Toybox, photos"

@@ -54,9 +54,11 @@ def save_tokens(tokens: ClipTokens, path: str | Path) -> None:
     """Write a token file.
 
     Raises:
-        TokenError: the suffix is neither .json nor .safetensors.
+        TokenError: the suffix is neither .json nor .safetensors, or there is no such folder.
     """
     target = Path(path)
+    if not target.parent.is_dir():
+        raise TokenError(f"There is no folder {str(target.parent)!r} to write {target.name!r} into.")
     if target.suffix == ".json":
         target.write_text(json.dumps(to_json(tokens)) + "\n", encoding="utf-8")
     elif target.suffix == ".safetensors":

@@ -111,15 +111,34 @@ def test_command_line_reconstructs_a_real_video(world_mp4: Path, tmp_path: Path)
 
 @pytest.mark.parametrize(
     "arguments",
-    [["reconstruct", "nothing.mp4"], ["reconstruct", __file__], ["reconstruct", "x.mp4", "--model", "nobody/nothing"]],
+    [
+        ["reconstruct", "nothing.mp4"],
+        ["reconstruct", __file__],
+        ["reconstruct", "x.mp4", "--model", "nobody/nothing"],
+        ["reconstruct", "x.mp4", "--k", "1", "1000"],
+        ["generate", "--class", "bounces", "-o", "no_such_folder/x.mp4"],
+        ["generate", "--prompt", b"\xff ball"],
+    ],
 )
-def test_command_line_says_one_sentence_when_something_is_wrong(arguments: list[str]) -> None:
+def test_command_line_says_one_sentence_when_something_is_wrong(arguments: list[str | bytes]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "flextok", *arguments], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_half_precision_gives_nearly_the_same(video: torch.Tensor) -> None:
+    video, dtype = video[:1, :, :5], torch.bfloat16  # a short clip: many CPUs emulate bfloat16
+    for name in ("embedded", "embedded-grid"):
+        exact, half = flextok.load_tokenizer(name), flextok.load_tokenizer(name, dtype=dtype)
+        ids, rounded = exact.tokenize(video), half.tokenize(video)
+        assert (ids == rounded).float().mean() > 0.6, name
+        noise = exact.prepare_latents(ids, torch.Generator().manual_seed(0))
+        pair = [pipe.detokenize(ids, latents=noise, num_inference_steps=1).frames for pipe in (exact, half)]
+        assert float(psnr(*pair)) > 30, name
+    assert exact.to(dtype).tokenizer.code_norm.mean.dtype == torch.float32
 
 
 def test_short_and_long_files_lose_nothing(register: VideoTokenizerPipeline, world_mp4: Path) -> None:

@@ -18,7 +18,7 @@ def test_constant_velocity_is_exact(steps: int, shift: float, solver: str) -> No
     assert scheduler.sigmas[0] == 1
     assert scheduler.sigmas[-1] == 0
     data, noise = torch.tensor([2.0]), torch.tensor([-1.0])
-    x, velocity = noise, scheduler.velocity_target(data, noise)
+    x, velocity = noise, noise - data
     for timestep in scheduler.timesteps:
         x = scheduler.step(velocity, timestep, x, previous_output=velocity).prev_sample
     torch.testing.assert_close(x, data, atol=1e-5, rtol=0)
@@ -60,13 +60,18 @@ def test_bad_settings_are_refused() -> None:
     for arguments in ({"num_inference_steps": 0}, {"num_inference_steps": 1, "sigmas": [0.5, 0.7]}):
         with pytest.raises(ValueError, match=r"num_inference_steps|sigmas"):
             scheduler.set_timesteps(**arguments)
+    for sigmas in ([], [float("nan")], [1.0, float("nan"), 0.5], [0.5, 0.5 - 1e-12]):
+        with pytest.raises(ValueError, match="decrease"):
+            scheduler.set_timesteps(sigmas=sigmas)
+    with pytest.raises(ValueError, match="whole number"):
+        scheduler.set_timesteps(1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="timesteps"):
         scheduler.step(torch.ones(1), 0.123, torch.ones(1))
 
 
 def test_own_sigmas() -> None:
     scheduler = RectifiedFlowScheduler(shift=3)
-    scheduler.set_timesteps(1, sigmas=[1.0, 0.4])
+    scheduler.set_timesteps(sigmas=[1.0, 0.4], device=None)  # as pipelines of diffusers call it
     torch.testing.assert_close(scheduler.sigmas, torch.tensor([1.0, 0.4, 0.0]))
 
 

@@ -34,7 +34,7 @@ def plain_step(model: OneChunkModel, tokens: ChunkTokens, noisy: Tensor, time: f
     """Conditional and unconditional velocity in one batch, every token laid out, nothing kept from other steps."""
     model.set_plain(True)
     try:
-        run: GraphRun = start_guided(model, tokens, torch.tensor([time]), True, None)
+        run: GraphRun = start_guided(model, tokens, torch.tensor([time], device=noisy.device), True, None)
         cond, uncond = model.velocity(run, torch.cat([noisy, noisy]), 0).chunk(2)
     finally:
         model.set_plain(False)

@@ -23,8 +23,7 @@ from flextok.bench import codecs, results
 from flextok.data.datasets import ToyboxDataset
 from flextok.data.pixels import to_float, to_uint8
 from flextok.data.toybox_spec import HELD_OUT_SEEDS, TEST_SEEDS
-from flextok.data.video_limits import VideoError
-from flextok.data.video_read import read_video
+from flextok.data.video_read import probe_video, read_video
 from flextok.metrics.reconstruction import psnr, ssim
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.schedulers.scheduling_rectified_flow import SOLVERS, RectifiedFlowScheduler
@@ -52,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     register, grid = load_embedded("embedded"), load_embedded("embedded-grid")
     sets = {
         "toybox_test": _toybox(TEST_SEEDS, options.clips),
-        "toybox_held_out_combinations": _toybox(HELD_OUT_SEEDS, options.clips // 3),
+        "toybox_held_out_combinations": _toybox(HELD_OUT_SEEDS, max(options.clips // 3, 1)),
     }
     real = list(_windows(options, register.info.fps, register.info.height))
     if real:
@@ -75,11 +74,11 @@ def _toybox(seeds: range, count: int) -> Tensor:
 
 def _windows(options: Options, fps: float, size: int) -> Iterator[Tensor]:
     for path in options.videos:
+        duration_s = probe_video(path).duration_s
         for window in range(options.windows):
-            try:
-                read = read_video(path, start_s=2.0 * window, num_frames=17, fps=fps, size=size)
-            except VideoError:
-                break  # past the end
+            if 2.0 * window >= duration_s:
+                break
+            read = read_video(path, start_s=2.0 * window, num_frames=17, fps=fps, size=size)
             if len(read.frames) == 17:
                 yield to_float(read.frames)
 

@@ -51,6 +51,8 @@ class LatentCache:
         self.latents = np.load(folder / "latents.npy", mmap_mode="r")
         labels = folder / "labels.npy"
         self.labels = np.load(labels) if labels.exists() else np.full((len(self.latents), len(NUM_CLASSES)), -1)
+        if len(self.labels) != len(self.latents):
+            raise ValueError(f"{folder} holds labels of other latents; fill it anew")
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -72,8 +74,10 @@ def fill_cache(config: CacheConfig) -> None:
     vae = AutoencoderCausalVideo.from_pretrained(config.vae).to(memory_format=torch.channels_last).eval()
     bank = ClipBank(config.bank)
     windows = ChunkPlan().frame_slices(bank.frames.shape[1])
-    total = min(len(bank), config.limit or len(bank)) * len(windows)
+    total = min(len(bank), len(bank) if config.limit is None else config.limit) * len(windows)
     config.out.mkdir(parents=True, exist_ok=True)
+    for name in ("cache.json", "labels.npy"):  # of a bank that was encoded here before
+        (config.out / name).unlink(missing_ok=True)
     array = None
     for start in tqdm(range(0, total, config.batch_size), desc=str(config.out), mininterval=5):
         indices = range(start, min(start + config.batch_size, total))

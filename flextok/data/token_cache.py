@@ -74,7 +74,10 @@ def fill_token_cache(config: TokenCacheConfig) -> None:
     specs = chunk_specs(bank_seeds(bank.about)[: latents.about["clips"] // num_actions], num_actions)
     specs += [mirrored_words(spec) for spec in specs]
 
+    if model.quantizer.num_ids > np.iinfo(np.int16).max:
+        raise ValueError(f"a token cache holds ids below 32,768, this tokenizer has {model.quantizer.num_ids}")
     config.out.mkdir(parents=True, exist_ok=True)
+    (config.out / "captions.json").unlink(missing_ok=True)  # of a cache that was filled here before
     parts: list[Tensor] = []
     for start in tqdm(range(0, len(latents), config.batch_size), desc=str(config.out), mininterval=5):
         batch = torch.from_numpy(np.asarray(latents.latents[start : start + config.batch_size], dtype=np.float32))

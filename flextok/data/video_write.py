@@ -15,7 +15,10 @@ from PIL import Image
 from flextok.data.video_limits import GIF_TICK_S, MAX_FPS, VideoError, any_errors, check_uint8_frames, positive
 from flextok.data.video_picture import chroma_filter
 
-GIF_MAX_FPS = 50.0  # browsers slow a GIF down when a picture is shorter than 0.02 s
+SUFFIXES = (".mp4", ".gif", ".webp")
+ANIMATION_MAX_FPS = 50.0
+"""Browsers slow a GIF or a WebP down when a picture is shorter than 0.02 s."""
+MIN_FPS = 1e-3
 
 
 def _to_uint8_frames(frames: Any) -> np.ndarray:
@@ -36,6 +39,20 @@ def _to_uint8_frames(frames: Any) -> np.ndarray:
     return np.ascontiguousarray(pixels.transpose(1, 2, 3, 0))  # (T, H, W, 3)
 
 
+def check_target(path: str | os.PathLike[str]) -> Path:
+    """The path, if a video can be written there.
+
+    Raises:
+        VideoError: unknown suffix, or no such folder.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in SUFFIXES:
+        raise VideoError(f"{target.name!r} must end in {', '.join(SUFFIXES)}.")
+    if not target.parent.is_dir():
+        raise VideoError(f"There is no folder {str(target.parent)!r} to write {target.name!r} into.")
+    return target
+
+
 def write_video(frames: Any, path: str | os.PathLike[str], fps: float, comment: str = "") -> None:
     """Write .mp4 (H.264 that browsers play), .gif or animated .webp; the file appears whole or not at all.
 
@@ -43,21 +60,19 @@ def write_video(frames: Any, path: str | os.PathLike[str], fps: float, comment: 
         frames: uint8 (T, H, W, 3), or float (3, T, H, W) or (1, 3, T, H, W) in [-1, 1]; NumPy or torch. An
             mp4 with an odd side gains one row or column, a copy of the edge.
         path: the suffix chooses the format.
-        fps: frames per second; at most 50 in a GIF.
+        fps: frames per second, at least 0.001; at most 50 in a GIF or WebP.
         comment: kept in the file of an mp4 or a GIF, where `ffprobe` and Pillow show it.
 
     Raises:
         VideoError: unknown suffix, wrong shape, dtype or fps, or the file cannot be written.
     """
-    target = Path(path)
-    writers = {".mp4": _write_mp4, ".gif": _write_gif, ".webp": _write_webp}
+    target = check_target(path)
+    writers = dict(zip(SUFFIXES, (_write_mp4, _write_gif, _write_webp), strict=True))
     suffix = target.suffix.lower()
-    if suffix not in writers:
-        raise VideoError(f"{target.name!r} must end in {', '.join(writers)}.")
-    rate = positive("fps", fps, GIF_MAX_FPS if suffix == ".gif" else MAX_FPS)
+    rate = positive("fps", fps, MAX_FPS if suffix == ".mp4" else ANIMATION_MAX_FPS)
+    if rate < MIN_FPS:
+        raise VideoError(f"fps must be at least {MIN_FPS:g}, not {fps}.")
     pixels = _to_uint8_frames(frames)
-    if not target.parent.is_dir():
-        raise VideoError(f"There is no folder {str(target.parent)!r} to write {target.name!r} into.")
     temporary = target.with_name(f".{target.stem[:80]}.{secrets.token_hex(4)}{suffix}")
     try:
         writers[suffix](pixels, temporary, rate, comment)

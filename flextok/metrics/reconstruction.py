@@ -8,7 +8,8 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 def psnr(video: Tensor, reference: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of each clip in dB: (b, 3, T, H, W) in [-1, 1] -> (b,); pixels are clamped first."""
-    return peak_signal_noise_ratio(video.clamp(-1, 1), reference, data_range=2.0, reduction="none", dim=(1, 2, 3, 4))
+    video, reference = video.clamp(-1, 1), reference.clamp(-1, 1)
+    return peak_signal_noise_ratio(video, reference, data_range=2.0, reduction="none", dim=(1, 2, 3, 4))
 
 
 def ssim(video: Tensor, reference: Tensor) -> Tensor:

@@ -61,12 +61,12 @@ class Scorer:
 
 
 @lru_cache(maxsize=2)
-def load_scorer(folder: Path | None = None) -> Scorer:
+def load_scorer(folder: str | Path | None = None) -> Scorer:
     """The shipped Toybox scorer, or one that `train_scorer` wrote to `folder`.
 
     Raises:
         CheckpointError: files are missing, damaged or of another model.
     """
-    folder = folder or ASSETS / "scorer"
+    folder = ASSETS / "scorer" if folder is None else Path(folder)
     model = load_strict(ToyboxScorer, folder).to(memory_format=torch.channels_last)
     return Scorer(model, WordTokenizer.load(folder))

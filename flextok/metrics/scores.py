@@ -43,6 +43,8 @@ def class_score(scorer: Scorer, video: Tensor, actions: Sequence[str]) -> float:
     """
     if len(actions) != len(video):
         raise ValueError(f"{len(video)} clips need as many actions, got {len(actions)}")
+    if unknown := set(actions) - set(ACTIONS):
+        raise ValueError(f"{sorted(unknown)[0]!r} is not one of the actions {', '.join(ACTIONS)}")
     wanted = torch.tensor([ACTIONS.index(action) for action in actions])
     return float((scorer.score(video).logits["action"].argmax(1) == wanted).float().mean())
 

@@ -6,6 +6,8 @@ smaller budget a grid can be coarser (cells pooled 2x2, 4x4, 8x8; trained with r
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -24,6 +26,8 @@ from flextok.quantizers.fsq import FSQ
 
 class GridTokenizer(ModelMixin, ConfigMixin):
     """Latents to one token per cell (or per pooled cell), raster order within a frame, and back to a velocity."""
+
+    _keep_in_fp32_modules: ClassVar[list[str]] = ["code_norm"]  # their sums and statistics would lose what they add up
 
     @register_to_config
     def __init__(
@@ -75,7 +79,7 @@ class GridTokenizer(ModelMixin, ConfigMixin):
         """One set of statistics per grid size, since averages spread less; cells of a grid share theirs."""
         index = self.grid_sizes.index(side)
         norm = self.code_norm
-        if not self.training:
+        if not norm.training:
             return (codes - norm.mean[index]) * torch.rsqrt(norm.var[index] + 1e-5)
         var, mean = torch.var_mean(codes, dim=(0, 1, 2), unbiased=False)
         with torch.no_grad():
@@ -89,7 +93,7 @@ class GridTokenizer(ModelMixin, ConfigMixin):
         Raises:
             ValueError: keep_k is not one of the grid's sizes.
         """
-        codes = self.quantized_codes(latents, self._side(keep_k or self.grid_sizes[0] ** 2))
+        codes = self.quantized_codes(latents, self._side(self.grid_sizes[0] ** 2 if keep_k is None else keep_k))
         return TokenizerOutput(self.quantizer.codes_to_ids(codes), codes)
 
     def prefix(self, token_ids: Tensor, keep_k: int | None = None) -> Tensor:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from flextok.models.layers.keep_float32 import KeepFloat32
 
-class LinearCodec(nn.Module):
+
+class LinearCodec(KeepFloat32):
     """States of registers (b, t, K, f): what their codes add up to, linear in the codes of this and of earlier frames.
 
     The first `num_free` registers are left to the transformers: their state is their code, and it counts for the frame

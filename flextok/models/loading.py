@@ -44,7 +44,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is larger than {MAX_CONFIG_BYTES >> 20} MiB, which no config is")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: no JSON, no UTF-8, or a number of thousands of digits
         raise CheckpointError(f"{path} is not valid JSON") from error
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} must hold a JSON object")
@@ -81,9 +81,12 @@ def load_strict(cls: Callable[..., Model], folder: Path, dtype: torch.dtype | No
             state = {name: file.get_tensor(name) for name in expected}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{weights} is not a valid safetensors file") from error
+    wide = tuple(f"{part}." for part in getattr(cls, "_keep_in_fp32_modules", None) or ())
     # Copies: tensors mapped from the file lie at any address, and a CPU's kernels round differently there.
     state = {
-        name: t.to(dtype or torch.float32, copy=True) if t.is_floating_point() else t.clone()
+        name: t.to(torch.float32 if name.startswith(wide) else dtype or torch.float32, copy=True)
+        if t.is_floating_point()
+        else t.clone()
         for name, t in state.items()
     }
     model.load_state_dict(state, assign=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +37,11 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
     transformer's; the decoder starts from the linear reconstruction. The first `num_free_registers` are the
     transformer's alone.
     """
+
+    _keep_in_fp32_modules: ClassVar[list[str]] = [
+        "codec",
+        "code_norm",
+    ]  # their sums and statistics would lose what they add up
 
     @register_to_config
     def __init__(

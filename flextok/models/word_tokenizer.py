@@ -57,7 +57,7 @@ class WordTokenizer:
     def encode(self, texts: Sequence[str], max_words: int = 64) -> Tensor:
         """Ids (b, s) int64, padded with 0 to the longest text of the batch and cut at `max_words`."""
         rows = [encoding.ids[:max_words] for encoding in self.tokenizer.encode_batch(list(texts))]
-        ids = torch.zeros(len(rows), max(1, *(len(row) for row in rows)), dtype=torch.int64)
+        ids = torch.zeros(len(rows), max((len(row) for row in rows), default=1) or 1, dtype=torch.int64)
         for index, row in enumerate(rows):
             ids[index, : len(row)] = torch.tensor(row, dtype=torch.int64)
         return ids

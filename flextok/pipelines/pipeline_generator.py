@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from diffusers import DiffusionPipeline
@@ -78,9 +79,23 @@ class VideoGeneratorPipeline(DiffusionPipeline):
             guidance_scale=guidance_scale,
             guidance_by_budget=guidance_by_budget,
         )
-        self.decoder = VideoTokenizerPipeline(
-            vae, tokenizer, scheduler, name, fps, licence, num_inference_steps=num_inference_steps
-        )
+        self._decoder: VideoTokenizerPipeline | None = None
+        self.weight_files: tuple[Path, ...] = ()
+        """Of the tokenizer and its VAE."""
+
+    @property
+    def decoder(self) -> VideoTokenizerPipeline:
+        """The tokenizer's pipeline over this one's parts, also after one of them was replaced."""
+        parts = (self.vae, self.tokenizer, self.scheduler)
+        made = self._decoder
+        if made is None or any(
+            a is not b for a, b in zip(parts, (made.vae, made.tokenizer, made.scheduler), strict=True)
+        ):
+            c = self.config
+            made = VideoTokenizerPipeline(*parts, c.name, c.fps, c.licence, num_inference_steps=c.num_inference_steps)
+            made.weight_files = self.weight_files
+            self._decoder = made
+        return made
 
     @property
     def info(self) -> GeneratorInfo:
@@ -175,6 +190,9 @@ class VideoGeneratorPipeline(DiffusionPipeline):
         chunks = self._num_chunks(num_frames)
         settings = self.settings(k, guidance_scale, temperature, top_k, top_p)
         per_chunk = [chunk_prompts(text, chunks) if action is None else [text] * chunks for text in asked]
+        if action is None:  # now, and not when a chunk's turn has come
+            for text in {text for texts in per_chunk for text in texts}:
+                self._words(text)
         last: Tensor | None = None
         for number in range(chunks):
             wanted = [texts[number] for texts in per_chunk]
@@ -213,7 +231,11 @@ class VideoGeneratorPipeline(DiffusionPipeline):
         if self.info.kind == "grid":
             raise ValueError("a grid's tokens have no prefix; generate the whole clip")
         stops = sorted({self.checked_k(k) for k in budgets})
+        if not stops:
+            raise ValueError("budgets is empty")
         asked = self._asked(prompt, action)
+        if len(asked) != 1:
+            raise ValueError(f"one clip is refined at a time, {len(asked)} were asked for")
         generators = self._generators(generator, 1)
         settings = self.settings(max(stops), guidance_scale, temperature, top_k, top_p)
         order = self.transformer.token_order
@@ -228,8 +250,10 @@ class VideoGeneratorPipeline(DiffusionPipeline):
                 yield VideoGeneratorOutput(frames=frames, token_ids=ids)
 
     def unknown_words(self, prompt: str) -> list[str]:
-        """Words of a prompt that the model has never seen; they are left out when it is read."""
-        return self.transformer.word_tokenizer.unknown_words(prompt)
+        """Words of a prompt that the model has never seen; they are left out when it is read, as marks are."""
+        text = prompt.encode(errors="replace").decode()  # bytes that are no text are refused where clips are made
+        words = self.transformer.word_tokenizer.unknown_words(text)
+        return [word if len(word) <= 40 else f"{word[:40]}..." for word in words if any(c.isalnum() for c in word)]
 
     def checked_k(self, keep_k: int | None) -> int:
         """The budget asked for. Raises ValueError where the model has no such budget."""
@@ -265,8 +289,10 @@ class VideoGeneratorPipeline(DiffusionPipeline):
         if not asked:
             raise ValueError("nothing was asked for")
         for text in asked:
+            if not isinstance(text, str):
+                raise ValueError(f"a prompt or an action is a text, not {text!r:.40}")
             if action is None:
-                self._words(text)
+                _check_unicode(text)
             elif text not in self.transformer.config.classes:
                 raise ValueError(f"{text!r} is not one of the actions {', '.join(self.transformer.config.classes)}")
         return asked
@@ -274,7 +300,7 @@ class VideoGeneratorPipeline(DiffusionPipeline):
     def _words(self, prompt: str) -> Tensor:
         """Word ids (1, s) of a prompt, unknown words left out."""
         longest = self.transformer.config.max_words
-        ids = self.transformer.word_tokenizer.encode([prompt], max_words=4 * longest)
+        ids = self.transformer.word_tokenizer.encode([prompt], max_words=max(len(prompt), 1))
         known = ids[ids > 1]
         if not len(known):
             unknown = ", ".join(self.unknown_words(prompt)[:8])
@@ -312,3 +338,10 @@ class VideoGeneratorPipeline(DiffusionPipeline):
             return [generator]
         seeds = torch.randint(2**31, (count,), generator=generator).tolist()
         return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the prompt holds bytes that are no text") from None

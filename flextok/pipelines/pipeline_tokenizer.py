@@ -19,6 +19,7 @@ from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.pipeline_output import VideoPipelineOutput
+from flextok.pipelines.pixel_check import check_pixels
 from flextok.pipelines.sampling import sample_latents
 from flextok.pipelines.seams import soften_seam
 from flextok.quantizers.fsq import FSQ
@@ -209,11 +210,14 @@ class VideoTokenizerPipeline(DiffusionPipeline):
         """`__call__`, chunk by chunk: yields the new frames of each chunk as they are ready (arguments as there)."""
         steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
         scale = self.config.guidance_scale if guidance_scale is None else guidance_scale
-        self.check_inputs(token_ids, steps, scale, output_type, conditioning_frames, latents)
+        self._check_ids(token_ids)
         device = self._execution_device
         token_ids = self.tokenizer.prefix(token_ids.to(device), keep_k)
-        if isinstance(generator, Sequence) and len(token_ids) == 1:
-            token_ids = token_ids.expand(len(generator), -1, -1)
+        if isinstance(generator, Sequence):
+            token_ids = _for_each(generator, token_ids)
+            conditioning_frames = None if conditioning_frames is None else _for_each(generator, conditioning_frames)
+            latents = None if latents is None else _for_each(generator, latents)
+        self.check_inputs(token_ids, steps, scale, output_type, conditioning_frames, latents)
         noise = self.prepare_latents(token_ids, generator, latents)
         # One per call: streams that are open at once must not share a grid.
         scheduler = RectifiedFlowScheduler.from_config(self.scheduler.config)
@@ -261,10 +265,9 @@ class VideoTokenizerPipeline(DiffusionPipeline):
         latents: Tensor | None,
     ) -> None:
         """Raise ValueError with one sentence for whatever a caller can get wrong."""
-        if token_ids.ndim != 3 or not token_ids.numel():
-            raise ValueError(f"token_ids must be (b, t, k) and not empty, got {tuple(token_ids.shape)}")
-        if not 1 <= num_inference_steps <= MAX_STEPS:
-            raise ValueError(f"num_inference_steps={num_inference_steps} must be in 1..{MAX_STEPS}")
+        self._check_ids(token_ids)
+        if not isinstance(num_inference_steps, int) or not 1 <= num_inference_steps <= MAX_STEPS:
+            raise ValueError(f"num_inference_steps={num_inference_steps} must be a whole number in 1..{MAX_STEPS}")
         if not 0 <= guidance_scale <= 100:  # also refuses NaN
             raise ValueError(f"guidance_scale={guidance_scale} must be in 0..100")
         if output_type not in ("pt", "latent"):
@@ -317,13 +320,25 @@ class VideoTokenizerPipeline(DiffusionPipeline):
         ids = torch.cat([known, ids[:, t:] if replace else ids], dim=1)
         return ids, noise if replace else torch.cat([torch.zeros_like(given), noise], dim=2), given
 
+    def _check_ids(self, token_ids: Tensor) -> None:
+        if token_ids.ndim != 3 or not token_ids.numel():
+            raise ValueError(f"token_ids must be (b, t, k) and not empty, got {tuple(token_ids.shape)}")
+
     def _check_video(self, video: Tensor) -> None:
         height, width = (self.tokenizer.config.latent_size[i] * self.vae.spatial_ratio for i in (1, 2))
         if video.ndim != 5 or video.shape[1] != 3 or tuple(video.shape[3:]) != (height, width) or not video.numel():
             raise ValueError(f"video must be (b, 3, T, {height}, {width}), got {tuple(video.shape)}")
-        if not video.is_floating_point() or not bool(video.isfinite().all()) or float(video.abs().max()) > 1.5:
-            raise ValueError("video must be finite float values in [-1, 1]; see flextok.data.to_float for uint8 frames")
+        check_pixels(video)
         if video.shape[2] < self.plan.chunk_frames:
             num_latent_frames(video.shape[2], self.plan.ratio)
         else:
             self.plan.frame_slices(video.shape[2])
+
+
+def _for_each(generators: Sequence[torch.Generator], of_one: Tensor) -> Tensor:
+    """What belongs to a single clip, once for each of several generators; a batch stays as it is."""
+    if not generators:
+        raise ValueError("generator is an empty list")
+    if len(of_one) != 1:
+        return of_one
+    return of_one.expand(len(generators), *of_one.shape[1:])

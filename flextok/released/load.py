@@ -83,7 +83,9 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
     model.drop_unused()
     try:
         plan = chunk_plan(config)
-        preprocess = PreprocessOptions.from_config(config.video_preprocess_args)
+        sizes = config.vae_video_sizes
+        stated = {} if sizes is None else {"size": sizes[1] * SPATIAL_RATIO}  # what fits, unless the config says more
+        preprocess = PreprocessOptions.from_config({**stated, **config.video_preprocess_args})
     except ValueError as error:
         raise CheckpointError(f"config: {error}") from error
     return Checkpoint(config, header, model, num_registers, plan, preprocess)

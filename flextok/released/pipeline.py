@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from flextok.fingerprint import fingerprint
 from flextok.guidance import APGSettings
 from flextok.pipelines.pipeline_output import VideoPipelineOutput
 from flextok.pipelines.pipeline_tokenizer import TokenizerInfo
+from flextok.pipelines.pixel_check import check_pixels
 from flextok.quantizers.fsq import FSQ
 from flextok.released.config import ReleasedConfig
 from flextok.released.graph import GraphRun
@@ -209,8 +210,9 @@ class ReleasedTokenizerPipeline:
 
     def _whole_chunks(self, video: Tensor) -> Tensor:
         """The clip with as many frames as its chunks need."""
-        if video.ndim != 5 or video.shape[1] != 3 or not video.shape[2]:
+        if video.ndim != 5 or video.shape[1] != 3 or not video.numel():
             raise ValueError(f"video must be (b, 3, T, H, W), got {tuple(video.shape)}")
+        check_pixels(video)
         plan, num_frames = self.plan, video.shape[2]
         if self.whole_clips:
             return video
@@ -261,6 +263,8 @@ class ReleasedTokenizerPipeline:
         Raises:
             ValueError: an argument is out of range or does not fit the others.
         """
+        if num_frames is not None and num_frames < 1:
+            raise ValueError(f"num_frames={num_frames} must be at least 1")
         chunks = self.decode_chunks(
             ids,
             keep_k,
@@ -297,6 +301,8 @@ class ReleasedTokenizerPipeline:
         callback_on_step_end: EndOfStep | None = None,
     ) -> Iterator[DecodedChunk]:
         """Decode chunk after chunk: frames are ready early and memory does not grow; arguments as in `detokenize`."""
+        if condition_type not in get_args(ConditionType):
+            raise ValueError(f"condition_type={condition_type!r} must be one of {', '.join(get_args(ConditionType))}")
         size = self._checked_size(latent_size)
         seeds = len(generator) if isinstance(generator, Sequence) else 1
         # One clip at several budgets shares its noise, unless it is to have several noises.
@@ -417,6 +423,8 @@ class ReleasedTokenizerPipeline:
             raise ValueError(f"token ids must be (b, t, K), got {tuple(ids.shape)}")
         keep = None if keep_k is None else torch.as_tensor(keep_k, device=ids.device).reshape(-1)
         if keep is not None:
+            if not keep.numel() or keep.dtype.is_floating_point or keep.dtype == torch.bool:
+                raise ValueError(f"keep_k={keep_k} must be whole numbers")
             if self.model.nested_dropout is None:
                 raise ValueError("keep_k: this checkpoint has no nested dropout, so it cannot drop tokens")
             if not self.reference and not 1 <= int(keep.min()) <= int(keep.max()) <= self.info.num_registers:
@@ -448,6 +456,7 @@ class ReleasedTokenizerPipeline:
     def _checked_frames(self, frames: Tensor, batch: int, size: tuple[int, int, int]) -> Tensor:
         if frames.ndim != 5 or frames.shape[1] != 3 or len(frames) not in (1, batch):
             raise ValueError(f"conditioning_frames must be (b, 3, k, H, W) with b = {batch}, got {tuple(frames.shape)}")
+        check_pixels(frames)
         if not self.reference:
             height, width = size[1] * SPATIAL_RATIO, size[2] * SPATIAL_RATIO
             k = frames.shape[2]

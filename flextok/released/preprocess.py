@@ -36,7 +36,7 @@ class PreprocessOptions:
         """Both names of the overlap are accepted; unknown ones are ignored with a warning.
 
         Raises:
-            ValueError: a value is no positive number.
+            ValueError: a value is no number in range, or no frame is new in a chunk.
         """
         aliases = {"overlap_size_frames": "overlap_size"}
         known = cls.__dataclass_fields__
@@ -51,7 +51,10 @@ class PreprocessOptions:
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_VALUE:
                 raise ValueError(f"video_preprocess_args: {key}={value!r} must be a number in 0..{MAX_VALUE}")
             values[name] = float(value) if name == "fps" else int(value)
-        return cls(**values)
+        options = cls(**values)
+        if options.size < 1 or options.chunk_size <= options.overlap_size:
+            raise ValueError(f"video_preprocess_args: {options} has no pixels, or no new frames in a chunk")
+        return options
 
 
 def frame_indices(total_frames: int, video_fps: float, options: PreprocessOptions) -> list[int]:

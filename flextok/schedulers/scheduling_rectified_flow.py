@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,18 +33,20 @@ class RectifiedFlowScheduler(SchedulerMixin, ConfigMixin):
     """
 
     order = 1
+    init_noise_sigma = 1.0
+    """Sampling starts from noise of this deviation."""
 
     @register_to_config
     def __init__(self, shift: float = 1.0, solver: str = "euler") -> None:
-        if not shift > 0:
-            raise ValueError(f"shift={shift} must be positive")
+        if not 0 < shift < math.inf:
+            raise ValueError(f"shift={shift} must be positive and finite")
         if solver not in SOLVERS:
             raise ValueError(f"solver={solver!r} is not one of {', '.join(SOLVERS)}")
         self.set_timesteps(10)
 
     def set_timesteps(
         self,
-        num_inference_steps: int,
+        num_inference_steps: int | None = None,
         device: torch.device | str | None = None,
         sigmas: Sequence[float] | None = None,
     ) -> None:
@@ -56,16 +59,18 @@ class RectifiedFlowScheduler(SchedulerMixin, ConfigMixin):
             ValueError: fewer than one step, or sigmas that do not decrease within (0, 1].
         """
         if sigmas is None:
-            if num_inference_steps < 1:
-                raise ValueError(f"num_inference_steps={num_inference_steps} must be at least 1")
+            if not isinstance(num_inference_steps, int) or num_inference_steps < 1:
+                raise ValueError(f"num_inference_steps={num_inference_steps} must be a whole number, at least 1")
             grid = torch.arange(num_inference_steps, 0, -1, dtype=torch.float64) / num_inference_steps
             shift = self.config.shift
             grid = shift * grid / (1 + (shift - 1) * grid)
         else:
             grid = torch.tensor(list(sigmas), dtype=torch.float64)
-            if not len(grid) or grid[0] > 1 or grid[-1] <= 0 or (grid.diff() >= 0).any():
+            if not len(grid) or not (grid.isfinite().all() and grid[-1] > 0 and grid[0] <= 1):
                 raise ValueError(f"sigmas={list(sigmas)} must decrease within (0, 1]")
         self.sigmas = torch.cat([grid, grid.new_zeros(1)]).to(torch.float32).to(device)
+        if (self.sigmas.diff() >= 0).any():  # as float32, in which `step` looks them up
+            raise ValueError(f"sigmas={self.sigmas.tolist()[:-1]} must decrease within (0, 1]")
         self.timesteps = self.sigmas[:-1]
         self.num_inference_steps = len(self.timesteps)
 
@@ -99,11 +104,6 @@ class RectifiedFlowScheduler(SchedulerMixin, ConfigMixin):
         previous = (sample.float() + width * velocity).to(sample.dtype)  # fp32 sum: errors add up
         return RectifiedFlowSchedulerOutput(prev_sample=previous) if return_dict else (previous,)
 
-    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """(1 - sigma) data + sigma noise, sigma (b,) in [0, 1]."""
-        sigma = timesteps.reshape(-1, *[1] * (original_samples.ndim - 1)).to(original_samples.dtype)
-        return (1 - sigma) * original_samples + sigma * noise
-
-    def velocity_target(self, original_samples: Tensor, noise: Tensor) -> Tensor:
-        """What a network is trained to predict: noise - data."""
-        return noise - original_samples
+    def scale_model_input(self, sample: Tensor, timestep: Tensor | float | None = None) -> Tensor:  # noqa: ARG002
+        """The sample itself: there for pipelines that serve many schedulers."""
+        return sample

@@ -113,7 +113,9 @@ class ARStage:
         share = rows.stop - rows.start
         factor = self.model.config.tokens_per_frame // budget if c.scale_batch else 1
         items = [self._draw(rng) for _ in range(c.run.batch_size * factor)]
-        return self._collate(items[rows.start * factor : rows.start * factor + share * factor], budget, rng)
+        kinds, wordings = rng.random(len(items)), rng.integers(2**31, size=len(items))
+        own = slice(rows.start * factor, (rows.start + share) * factor)
+        return self._collate(items[own], budget, kinds[own], wordings[own])
 
     def _draw(self, rng: np.random.Generator) -> tuple[TokenCache, int]:
         while True:
@@ -122,33 +124,36 @@ class ARStage:
             if number or item not in self.kept:
                 return self.caches[number], item
 
-    def _collate(self, items: list[tuple[TokenCache, int]], budget: int, rng: np.random.Generator) -> dict[str, Tensor]:
+    def _collate(
+        self, items: list[tuple[TokenCache, int]], budget: int, kinds: np.ndarray, wordings: np.ndarray
+    ) -> dict[str, Tensor]:
+        """Items with what they are told: `kinds` (n,) in [0, 1) says of which kind, `wordings` (n,) which caption."""
         order = self.model.token_order
         ids = torch.from_numpy(np.stack([cache.ids[i] for cache, i in items]).astype(np.int64))
         sequence = order.flatten(ids[:, :, :budget] if order.order == "time_first" else ids)
-        kind = rng.random(len(items))
         classes = torch.tensor([int(cache.classes[i]) for cache, i in items])
-        classes[torch.from_numpy(kind >= self.config.class_share)] = -1
+        classes[torch.from_numpy(kinds >= self.config.class_share)] = -1
         texts = [
-            cache.captions[i][int(rng.integers(len(cache.captions[i])))]
+            cache.captions[i][int(wording) % len(cache.captions[i])]
             if self.config.class_share <= draw < self.config.class_share + self.config.text_share
             else ""
-            for (cache, i), draw in zip(items, kind, strict=True)
+            for (cache, i), draw, wording in zip(items, kinds, wordings, strict=True)
         ]
         return {"sequence": sequence, "classes": classes, "words": self.model.word_tokenizer.encode(texts)}
 
     def evaluate(self) -> tuple[dict[str, float], np.ndarray | None]:
         """Nats a token of held-out clips up to each budget, told the class or told a text."""
         order, metrics = self.model.token_order, {"nats_of_guessing": math.log(self.model.quantizer.num_ids)}
-        batch = self._collate(self.validation, self.model.config.tokens_per_frame, np.random.default_rng(0))
+        zeros = np.zeros(len(self.validation), np.int64)
+        batch = self._collate(self.validation, self.model.config.tokens_per_frame, zeros, zeros)
         classes = torch.tensor([int(cache.classes[i]) for cache, i in self.validation])
         words = self.model.word_tokenizer.encode([cache.captions[i][0] for cache, i in self.validation])
         for name, told in (
             ("class", (classes, torch.zeros_like(words[:, :1]))),
             ("text", (torch.full_like(classes, -1), words)),
         ):
-            parts = zip(*(x.split(16) for x in (batch["sequence"], *told)), strict=True)
-            errors = torch.cat([self.module.errors(*part) for part in parts])
+            parts = zip(*(x.to(self.model.device).split(16) for x in (batch["sequence"], *told)), strict=True)
+            errors = torch.cat([self.module.errors(*part) for part in parts]).cpu()
             for k in prefix_lengths(self.model.config.tokens_per_frame):
                 metrics[f"{name}_nats_k{k}"] = float(errors[:, : k * order.num_frames].mean())
         return metrics, None

@@ -227,16 +227,17 @@ class TokenizerStage:
     def evaluate(self) -> tuple[dict[str, float], np.ndarray | None]:
         """PSNR per budget for one step (the mean of what the tokens allow) and for eight, against the source clips."""
         scheduler = RectifiedFlowScheduler()
-        generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(self.latents.shape, generator=generator)
+        device = self.model.device  # the VAE stays on the CPU
+        noise = torch.randn(self.latents.shape, generator=torch.Generator().manual_seed(0)).to(device)
+        latents = self.latents.to(device)
         metrics, rows, used = {}, [self.video[i] for i in range(4)], set()
         for budget in self.module.budgets:
-            codes = self.model.quantized_codes(self.latents, budget)
+            codes = self.model.quantized_codes(latents, budget)
             used |= set(self.model.quantizer.codes_to_ids(codes).flatten().tolist())
             condition = self.model.condition_on_codes(codes)
             for steps in (1, 8):
-                scheduler.set_timesteps(steps)
-                video = self.vae.decode(sample_latents(self.model, scheduler, condition, noise))
+                scheduler.set_timesteps(steps, device=device)
+                video = self.vae.decode(sample_latents(self.model, scheduler, condition, noise).cpu())
                 metrics[f"psnr_k{codes.shape[2]}_s{steps}"] = float(psnr(video, self.video).mean())
                 rows += [video[i] for i in range(4)] if steps > 1 else []
         metrics["ids_in_use"] = float(len(used))

@@ -104,7 +104,9 @@ class VAEStage:
         return {"video": to_float(np.stack(clips[rows]))}
 
     def evaluate(self) -> tuple[dict[str, float], np.ndarray | None]:
-        reconstruction = torch.cat([self.vae.decode(self.vae.encode(v).mean) for v in self.validation.split(8)])
+        device = self.vae.device
+        parts = [self.vae.decode(self.vae.encode(v.to(device)).mean).cpu() for v in self.validation.split(8)]
+        reconstruction = torch.cat(parts)
         metrics = {"psnr": float(psnr(reconstruction, self.validation).mean())}
         pairs = [clip for i in range(6) for clip in (self.validation[i], reconstruction[i])]
         return metrics, clip_rows([to_uint8(clip) for clip in pairs], every=4)
@@ -116,7 +118,7 @@ class VAEStage:
             return
         latents = []
         for index in range(32):
-            video = self.batch(10_000_000 + index, slice(0, 8))["video"]
+            video = self.batch(10_000_000 + index, slice(0, 8))["video"].to(self.vae.device)
             latents.append(self.vae.encode(video).mean)
         shift, scale = self.vae._latents_statistics(latents[0])
         raw = torch.cat([(x * scale + shift).transpose(0, 1).flatten(1) for x in latents], dim=1)  # (c, n)

@@ -113,6 +113,7 @@ def train(stage: Stage, run: RunConfig, config: object) -> None:
             logger.info("resumed %s at step %d", state, progress.step)
     elif accelerator.is_main_process:
         (run.out / "config.json").write_text(json.dumps(asdict(config), default=str, indent=1))  # type: ignore[call-overload]
+    trained.train()  # weights that were loaded come in eval mode
     forward = torch.compile(trained, dynamic=False) if run.compile else trained
     share = run.batch_size // accelerator.num_processes
     rows = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)

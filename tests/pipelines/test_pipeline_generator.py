@@ -87,6 +87,8 @@ def test_long_video_streams_chunks_that_go_on(pipe: VideoGeneratorPipeline) -> N
         ({"prompt": "a", "action": "drops"}, "one of the two"),
         ({"prompt": ""}, "empty"),
         ({"prompt": "   "}, "empty"),
+        ({"prompt": ["a ball", 5]}, "a text"),
+        ({"prompt": "\udcff ball"}, "no text"),
         ({"prompt": "elephant zebra"}, "does not know: elephant, zebra"),
         ({"prompt": "a red " * 100}, "words"),
         ({"action": "flies"}, "not one of the actions"),
@@ -106,8 +108,25 @@ def test_what_cannot_be_made_is_one_sentence(
         pipe(**arguments)  # type: ignore[arg-type]
 
 
+def test_the_decoder_follows_the_parts(pipe: VideoGeneratorPipeline) -> None:
+    other = VideoGeneratorPipeline(pipe.vae, pipe.tokenizer, RectifiedFlowScheduler(), pipe.transformer, "other")
+    before = other("a red ball", keep_k=1, num_inference_steps=3, generator=_seed(1)).frames
+    other.scheduler = RectifiedFlowScheduler(solver="adams")
+    after = other("a red ball", keep_k=1, num_inference_steps=3, generator=_seed(1)).frames
+    assert not torch.equal(before, after)
+
+
+def test_only_one_clip_is_refined_at_a_time(pipe: VideoGeneratorPipeline) -> None:
+    for arguments, sentence in (
+        ({"prompt": ["a", "red"], "budgets": (1,)}, "one clip"),
+        ({"prompt": "a", "budgets": ()}, "budgets"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            list(pipe.refine(**arguments))  # type: ignore[arg-type]
+
+
 def test_unknown_words_are_named_and_left_out(pipe: VideoGeneratorPipeline) -> None:
-    assert pipe.unknown_words("a Red elephant, a ball") == ["elephant", ","]
+    assert pipe.unknown_words("a Red elephant, a ball") == ["elephant"]
     with_one = pipe("a red elephant ball", keep_k=1, generator=_seed(5))
     assert torch.equal(with_one.token_ids, pipe("a red ball", keep_k=1, generator=_seed(5)).token_ids)
 
@@ -124,6 +143,13 @@ def test_saved_and_loaded_is_the_same(pipe: VideoGeneratorPipeline, tmp_path: Pa
         load_generator(tmp_path)
     with pytest.raises(CheckpointError, match="not a folder"):
         load_generator("nobody/nothing")
+
+
+def test_a_story_may_be_longer_than_a_prompt(pipe: VideoGeneratorPipeline) -> None:
+    longest = pipe.transformer.config.max_words
+    story = "a red ball " + ", then ".join(["bounces"] * longest)
+    assert pipe(story, keep_k=1, num_frames=33, generator=_seed(1)).frames.shape[2] == 33
+    assert pipe("zebra " * 300 + "a red ball", keep_k=1, generator=_seed(1)).frames.shape[2] == 17
 
 
 def test_chunk_prompts() -> None:

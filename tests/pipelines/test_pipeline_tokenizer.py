@@ -271,3 +271,19 @@ def test_streams_that_are_open_at_once_do_not_meet(pipe: VideoTokenizerPipeline)
     list(pipe.stream(ids, num_inference_steps=1, generator=seeded(0)))
     together.append(next(first))
     assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_several_generators_of_one_clip_share_what_is_given(pipe: VideoTokenizerPipeline) -> None:
+    ids, given = pipe.tokenize(clip(33)), clip()[:, :, :1]
+    alone = [pipe.detokenize(ids, conditioning_frames=given, generator=seeded(i)).frames for i in range(2)]
+    both = pipe.detokenize(ids, conditioning_frames=given, generator=[seeded(0), seeded(1)]).frames
+    torch.testing.assert_close(both, torch.cat(alone), atol=1e-4, rtol=1e-4)
+    noise = torch.randn(1, 4, 9, 2, 2, generator=seeded(2))
+    assert len(pipe.detokenize(ids, latents=noise, generator=[seeded(0), seeded(1)]).frames) == 2
+    with pytest.raises(ValueError, match="empty list"):
+        pipe.detokenize(ids, generator=[])
+
+
+def test_a_grid_of_no_tokens_is_refused() -> None:
+    with pytest.raises(ValueError, match="not 0"):
+        make("grid").tokenize(clip(), keep_k=0)

@@ -218,12 +218,16 @@ def test_overlaps_of_none_and_of_several_latent_frames(tmp_path: Path) -> None:
         ({"keep_k": 0}, r"keep_k=0 must be in 1\.\.16"),
         ({"keep_k": 17}, r"keep_k=17 must be in 1\.\.16"),
         ({"keep_k": [1, 2, 3]}, "token ids has 2 entries for a batch of 3"),
+        ({"keep_k": 2.5}, "whole numbers"),
+        ({"keep_k": []}, "whole numbers"),
         ({"num_inference_steps": 0}, "num_inference_steps=0"),
+        ({"condition_type": "Clean"}, "condition_type='Clean'"),
         ({"generator": [seeded(0)]}, "1 generators do not fit 2"),
         ({"latents": torch.zeros(3, 16, 5, 4, 4)}, "for a batch of 3"),
         ({"conditioning_frames": torch.zeros(2, 3, 2, 32, 32)}, "conditioning_frames must be"),
         ({"conditioning_frames": torch.zeros(2, 3, 1, 16, 32)}, "conditioning_frames must be"),
         ({"conditioning_frames": torch.zeros(3, 3, 1, 32, 32)}, "conditioning_frames must be"),
+        ({"conditioning_frames": torch.full((2, 3, 1, 32, 32), 255.0)}, "finite float values"),
     ],
 )
 def test_what_decoding_refuses(pipeline: ReleasedTokenizerPipeline, options: dict[str, Any], says: str) -> None:
@@ -250,6 +254,12 @@ def test_tokens_that_are_refused(pipeline: ReleasedTokenizerPipeline, ids: Tenso
 def test_videos_that_are_refused(pipeline: ReleasedTokenizerPipeline, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="video must be"):
         pipeline.tokenize(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("value", [float("nan"), 255.0])
+def test_pixels_of_another_range_are_refused(pipeline: ReleasedTokenizerPipeline, value: float) -> None:
+    with pytest.raises(ValueError, match="finite float values"):
+        pipeline.tokenize(torch.full((1, 3, 17, 32, 32), value))
 
 
 def test_checkpoints_without_masks_say_so(tmp_path: Path) -> None:

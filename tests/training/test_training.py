@@ -16,6 +16,7 @@ import torch
 from flextok.data.datasets import ClipBank, ToyboxDataset, fill_bank
 from flextok.data.latent_cache import CacheConfig, LatentCache, fill_cache
 from flextok.data.pixels import to_float
+from flextok.data.token_cache import TokenCacheConfig, fill_token_cache
 from flextok.data.toybox_labels import ATTRIBUTES, labels, labels_of_seeds, mirror_labels
 from flextok.data.toybox_spec import sample_spec
 from flextok.metrics import load_scorer
@@ -26,6 +27,8 @@ from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.training.export_scorer import ExportConfig as ScorerExport
 from flextok.training.export_scorer import main as export_scorer
 from flextok.training.losses import metric_error, motion_weights, pixel_metric
+from flextok.training.train_ar import PRESETS as AR_PRESETS
+from flextok.training.train_ar import ARStage
 from flextok.training.train_scorer import PRESETS as SCORER_PRESETS
 from flextok.training.train_scorer import ScorerStage
 from flextok.training.train_vae import with_deeper_decoder
@@ -128,18 +131,43 @@ def test_two_processes_give_the_same_curve(world: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_second_phase_freezes_the_tokens(world: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "cls"), [("register", RegisterTokenizer), ("grid", GridTokenizer)])
+def test_second_phase_freezes_the_tokens(kind: str, cls: type, world: Path, tmp_path: Path) -> None:
     options = tokenizer_options(world)
-    rows = launch("train_tokenizer", "register-tiny", tmp_path / "one", *options)
-    assert 0.5 < rows[0]["meaning"] < 1.5  # the labels of the cached clips are read, by guessing so far
+    rows = launch("train_tokenizer", f"{kind}-tiny", tmp_path / "one", *options)
+    # The labels of the cached clips are read, by guessing so far; a grid has no order and no such task.
+    assert kind == "grid" or 0.5 < rows[0]["meaning"] < 1.5
     first = tmp_path / "one/weights"
-    launch("train_tokenizer", "register-tiny", tmp_path / "two", *options, "--finetune", "--run.init-from", str(first))
-    before = load_strict(RegisterTokenizer, first)
-    after = load_strict(RegisterTokenizer, tmp_path / "two/weights")
+    options = (*options, "--finetune", "--run.init-from", str(first), "--run.evaluate-every", "1")
+    launch("train_tokenizer", f"{kind}-tiny", tmp_path / "two", *options)
+    before, after = load_strict(cls, first), load_strict(cls, tmp_path / "two/weights")
     assert after.config.decoder_attention == "full"
     latents = LatentCache(world / "cache")[0][None]
     assert torch.equal(before.encode(latents).token_ids, after.encode(latents).token_ids)
+    assert torch.equal(before.code_norm.mean, after.code_norm.mean)
     assert not torch.equal(before.decoder.blocks[0].attn.wq.weight, after.decoder.blocks[0].attn.wq.weight)
+
+
+def test_a_cache_that_is_filled_again_forgets_the_old_labels(world: Path, tmp_path: Path) -> None:
+    fill_cache(CacheConfig(world / "vae", world / "bank", tmp_path / "cache", limit=2))
+    assert (LatentCache(tmp_path / "cache").labels >= 0).all()
+    fill_bank(ToyboxDataset(range(3)), tmp_path / "other", 3, {"folder": "videos", "first_seed": "0"})
+    fill_cache(CacheConfig(world / "vae", tmp_path / "other", tmp_path / "cache"))
+    cache = LatentCache(tmp_path / "cache")
+    assert cache.labels.shape == (6, len(ATTRIBUTES))
+    assert (cache.labels == -1).all()
+
+
+def test_what_a_clip_is_told_does_not_depend_on_the_processes(world: Path, tmp_path: Path) -> None:
+    RegisterTokenizer(num_registers=4, dim=32, encoder_depth=1, decoder_depth=1, head_dim=16).save_pretrained(
+        tmp_path / "tokenizer"
+    )
+    fill_token_cache(TokenCacheConfig(world / "cache", tmp_path / "tokens", tmp_path / "tokenizer"))
+    config = AR_PRESETS["tiny"][1]
+    stage = ARStage(dataclasses.replace(config, caches=(tmp_path / "tokens",)))
+    whole, halves = stage.batch(3, slice(0, 2)), [stage.batch(3, slice(i, i + 1)) for i in range(2)]
+    for name in ("sequence", "classes"):
+        assert torch.equal(whole[name], torch.cat([half[name] for half in halves]))
 
 
 @pytest.mark.slow

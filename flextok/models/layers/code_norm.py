@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from flextok.models.layers.keep_float32 import KeepFloat32
 
 
-class CodeNorm(nn.Module):
+class CodeNorm(KeepFloat32):
     """Zero mean and unit variance for each (register, code dimension) over clips and frames (running ones in eval).
 
     Without it FSQ's bounded codes saturate within tens of steps and carry no gradient; with it every register starts

@@ -48,5 +48,5 @@ class PatchEmbedder(nn.Module):
         self.frame = nn.Parameter(torch.randn(max_frames, 1, dim) * 0.2)
 
     def forward(self, latents: Tensor) -> Tensor:
-        x = self.proj(patchify(latents, self.patch))  # (b, t, n, d)
+        x = self.proj(patchify(latents, self.patch).to(self.proj.weight.dtype))  # (b, t, n, d)
         return x + self.position + self.frame[: x.shape[1]]
