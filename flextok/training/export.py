@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 import tyro
+from safetensors.torch import load_file, save_file
 
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
-from flextok.models.loading import load_strict
+from flextok.models.loading import WEIGHTS_NAME, load_strict
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
@@ -50,7 +51,14 @@ def main(config: ExportConfig) -> None:
             guidance_scale=config.guidance_scale,
         )
         pipe.save_pretrained(config.out / name)
+        store_in_half(config.out / name / "tokenizer" / WEIGHTS_NAME)
     shutil.rmtree(config.out / "embedded-grid" / "vae")
+
+
+def store_in_half(weights: Path) -> None:
+    """Rewrite a file with what a model keeps in float32 rounded too: it is loaded as float32 again."""
+    state = {name: t.half() if t.is_floating_point() else t for name, t in load_file(weights).items()}
+    save_file(state, weights, metadata={"format": "pt"})
 
 
 if __name__ == "__main__":
