@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.limits import MAX_SEED
+from app.limits import MAX_GENERATED_CHUNKS, MAX_SEED
 from app.player import panel_budgets, psnr_db, sprite
 from app.refusals import refusal, told
 from flextok.data.toybox_spec import ACTIONS, FPS
@@ -22,7 +22,6 @@ BUDGETS = (1, 2, 4, 8, 16, 32, 64)
 GRID_TOKENS = 64
 """Tokens per latent frame of the grid, whatever the clip."""
 MAX_PROMPT = 400
-MAX_CHUNKS = 5
 SCALE = 4
 """A long video is enlarged this much."""
 BAR = 12
@@ -52,7 +51,7 @@ class GenerateRequest:
             ("Seed", self.seed, 0, MAX_SEED),
             ("Guidance", self.guidance, 0, 20),
             ("Temperature", self.temperature, 0, 3),
-            ("Chunks", self.chunks, 1, MAX_CHUNKS),
+            ("Chunks", self.chunks, 1, MAX_GENERATED_CHUNKS),
         ):
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:  # NaN too
                 raise refusal(f"{name} must be between {low} and {high}, not {value!s:.40}.")

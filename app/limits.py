@@ -6,8 +6,10 @@ MAX_STEPS = 50
 MAX_GUIDANCE = 30.0
 MAX_SEED = 2**31 - 1
 MAX_FPS = 60.0
-MAX_CHUNKS = 3
+MAX_CLIP_CHUNKS = 3
 """Chunks of 17 frames that share one: 49 frames."""
+MAX_GENERATED_CHUNKS = 5
+"""81 frames."""
 MAX_LENGTH_S = 25.0
 CHUNK_FRAMES, MODEL_FPS = 17, 8.0
 """Of every model here; what a clip is read at is said before a model is loaded."""

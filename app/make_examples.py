@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from app.generation import GenerateRequest, GeneratorService, generated_payload, with_chunk_bar
-from app.limits import MAX_CHUNKS
+from app.limits import MAX_GENERATED_CHUNKS
 from app.model_store import EMBEDDED
 from app.player import payload
 from app.request import Request
@@ -61,7 +61,7 @@ def generate() -> None:
     clip = generated_payload(list(service.generate(request)), request.said, service.grid(request))
     EXAMPLE_CLIP.parent.mkdir(parents=True, exist_ok=True)
     EXAMPLE_CLIP.write_text(json.dumps(clip) + "\n", encoding="utf-8")
-    *_, video = service.long_video(GenerateRequest("", PROMPTS[0], keep_k=8, chunks=MAX_CHUNKS))
+    *_, video = service.long_video(GenerateRequest("", PROMPTS[0], keep_k=8, chunks=MAX_GENERATED_CHUNKS))
     write_video(with_chunk_bar(video.frames, len(video.frames)), EXAMPLE_VIDEO, FPS)
 
 

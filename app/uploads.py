@@ -13,7 +13,7 @@ from app.limits import (
     CONVERTED_FPS,
     CONVERTED_PIXELS,
     CONVERTED_S,
-    MAX_CHUNKS,
+    MAX_CLIP_CHUNKS,
     MAX_DECODE_S,
     MAX_PIXELS,
     MAX_UPLOAD_MB,
@@ -39,8 +39,8 @@ def read_clip(request: Request, pipe: Pipeline) -> Clip:
     chunk = pipe.info.chunk_frames
     num_frames = asked_frames(request.length_s, fps, chunk)
     num_chunks = 1 + max(-(-(num_frames - chunk) // (chunk - 1)), 0)
-    if num_chunks > MAX_CHUNKS:
-        most = chunk + (chunk - 1) * (MAX_CHUNKS - 1)
+    if num_chunks > MAX_CLIP_CHUNKS:
+        most = chunk + (chunk - 1) * (MAX_CLIP_CHUNKS - 1)
         raise ValueError(
             f"{num_frames} frames are more than {most}: ask for at most {most / fps:.1f} s at {fps:g} frames a second."
         )

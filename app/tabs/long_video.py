@@ -9,7 +9,7 @@ import gradio as gr
 
 from app.files import fresh_file
 from app.generation import GRID_TOKENS, GenerateRequest, GeneratorService, with_chunk_bar
-from app.limits import MAX_CHUNKS, MAX_SEED
+from app.limits import MAX_GENERATED_CHUNKS, MAX_SEED
 from app.share import Shared, number
 from app.shipped import EXAMPLE_VIDEO
 from app.tabs.explore import LANE, QUIET, STOPPED
@@ -40,7 +40,14 @@ def build(generators: GeneratorService, shared: Shared) -> None:
                 elem_id="long-prompt",
             )  # fmt: skip
             gr.Examples([[text] for text in PROMPTS], prompt, label="Texts to try", api_name=False)  # type: ignore[arg-type]
-            chunks = gr.Slider(1, MAX_CHUNKS, MAX_CHUNKS, step=1, label="Chunks of 16 more frames", elem_id="chunks")
+            chunks = gr.Slider(
+                1,
+                MAX_GENERATED_CHUNKS,
+                MAX_GENERATED_CHUNKS,
+                step=1,
+                label="Chunks of 16 more frames",
+                elem_id="chunks",
+            )
             keep_k = gr.Slider(1, 64, 8, step=1, label="Tokens per latent frame, k", elem_id="long-k")
             seed = gr.Number(0, minimum=0, maximum=MAX_SEED, precision=0, label="Seed", elem_id="long-seed")
             with gr.Row():
@@ -78,7 +85,7 @@ def build(generators: GeneratorService, shared: Shared) -> None:
 
     for name, component, parse in (
         ("story", prompt, str),
-        ("chunks", chunks, number(1, MAX_CHUNKS, whole=True)),
+        ("chunks", chunks, number(1, MAX_GENERATED_CHUNKS, whole=True)),
         ("lk", keep_k, number(1, 64, whole=True)),
         ("lseed", seed, number(0, MAX_SEED, whole=True)),
     ):
