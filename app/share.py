@@ -19,6 +19,7 @@ import gradio as gr
 from app.player import prebaked, prebaked_names, qualities
 from app.request import parse_crop
 from app.shipped import EXAMPLES
+from app.stopping import stopping
 
 if TYPE_CHECKING:
     from app.tabs.explore import Explore
@@ -96,7 +97,8 @@ class Shared:
             clip.reconstruct, list(clip.inputs), [clip.status, clip.view, clip.shown],
             concurrency_limit=1, concurrency_id="cpu", **private,
         )  # fmt: skip
-        gr.on([clip.stop.click, clip.view.select], None, cancels=[reopened], **private)
+        clip.view.select(None, cancels=[reopened], **private)
+        stopping(clip.stop, clip.status, [reopened])
 
 
 OPENED = "() => window.flextokUrl.opened()"

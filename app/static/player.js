@@ -218,6 +218,7 @@ function mountPlayer(element, props, watch, trigger, server) {
     return loaded.get(name);
   }
 
+  const left = new Set(); // clips that were left for an example: what still comes of them is not shown
   let asked = 0; // examples load at their own pace; the one asked for last is shown
   for (const example of props.examples || []) {
     const button = make("button");
@@ -231,6 +232,7 @@ function mountPlayer(element, props, watch, trigger, server) {
       const turn = asked;
       const found = await load(example.name);
       if (turn !== asked) return;
+      if (payload && payload.id !== found.id) left.add(payload.id);
       show(found);
       if (url) url.set("example", example.name, "");
       trigger("select", { name: example.name });
@@ -618,7 +620,7 @@ function mountPlayer(element, props, watch, trigger, server) {
   watch("value", () => {
     attach();
     if (props.value && props.value.seeds) showSeeds(props.value);
-    else show(props.value);
+    else if (!props.value || !left.has(props.value.id)) show(props.value);
   });
   show(props.value);
   return { show, set, chosen };

@@ -32,6 +32,7 @@ from app.service import Progress, VideoService
 from app.share import Shared, choice, number
 from app.share import crop as crop_text
 from app.shipped import EXAMPLES
+from app.stopping import AFTER_CANCEL, stopping
 
 INTRO = (
     "A clip becomes 5 latent frames of **K tokens each, ordered from coarse to fine**: keep the first k of each and "
@@ -52,7 +53,6 @@ FORGET_EXAMPLE: dict[str, Any] = {
     "fn": None, "js": "() => window.flextokUrl.set('example', '', '')", "show_progress": "hidden"
 }  # fmt: skip
 """Options of an event after which the clip is no example."""
-STOPPED = "Cancelled; what was ready stays."
 
 
 @dataclass(frozen=True)
@@ -222,10 +222,10 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
     )  # fmt: skip
     seeds = view.submit(other_seeds, settings, [status, view], **private)
     jobs = [running, uploaded, found, decoded, seeds]
-    stop.click(lambda: STOPPED, outputs=status, cancels=jobs, **QUIET)
+    stopping(stop, status, jobs)
     # What still runs is of the clip before, and would be shown over the example.
     view.select(None, cancels=jobs, **QUIET)
-    view.select(choose_example, outputs=[video, status, shown, *where], **QUIET)
+    view.select(choose_example, outputs=[video, status, shown, *where], **AFTER_CANCEL)
     for name, component, parse in (
         ("model", model, lambda text: choice(*(entry.id for entry, _ in service.known()))(text)),
         ("start", start_s, number(0, 86_400)),

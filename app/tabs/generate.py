@@ -15,8 +15,9 @@ from app.player import player, source_frames
 from app.render import enlarged
 from app.share import Shared, choice, number
 from app.shipped import EXAMPLE_CLIP
+from app.stopping import stopping
 from app.tabs import measured
-from app.tabs.explore import FORGET_EXAMPLE, LANE, QUIET, STOPPED, WHOLE, Explore
+from app.tabs.explore import FORGET_EXAMPLE, LANE, QUIET, WHOLE, Explore
 from flextok.data.toybox_spec import ACTIONS
 
 INTRO = (
@@ -108,7 +109,7 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, tab: gr.Ta
     options: dict[str, Any] = {**LANE, "show_progress_on": status}
     running = run.click(generate, inputs, [status, view, last], api_name="generate", **options)
     entered = prompt.submit(generate, inputs, [status, view, last], api_visibility="private", **options)
-    stop.click(lambda: STOPPED, outputs=status, cancels=[running, entered], **QUIET)
+    stopping(stop, status, [running, entered])
     taken = to_explore.click(
         open_in_explore, last, [clip.video, tabs, clip.status, *clip.where], api_visibility="private"
     )

@@ -12,7 +12,8 @@ from app.generation import GRID_TOKENS, GenerateRequest, GeneratorService, with_
 from app.limits import MAX_GENERATED_CHUNKS, MAX_SEED
 from app.share import Shared, number
 from app.shipped import EXAMPLE_VIDEO
-from app.tabs.explore import LANE, QUIET, STOPPED
+from app.stopping import stopping
+from app.tabs.explore import LANE
 
 INTRO = (
     "Chunks of 17 frames share one frame: each later chunk is written and decoded **given the last decoded frame** of "
@@ -92,4 +93,4 @@ def build(generators: GeneratorService, shared: Shared) -> None:
         shared.add(name, component, parse)
     options: dict[str, Any] = {**LANE, "show_progress_on": status}
     running = run.click(long_video, [prompt, chunks, keep_k, seed], [video, status], api_name="long_video", **options)
-    stop.click(lambda: STOPPED, outputs=status, cancels=[running], **QUIET)
+    stopping(stop, status, [running])

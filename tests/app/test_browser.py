@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -177,6 +178,22 @@ def test_cancel_keeps_what_was_ready(browser_page: Page) -> None:
     tab.wait_for_timeout(1500)
     expect(tab.locator("#status")).to_contain_text("Cancelled")
     assert int(player(tab, "ready") or 0) >= 1
+
+
+def test_cancel_has_the_last_word_when_its_request_is_slow(browser_page: Page) -> None:
+    """A result that comes between the click and the end of the job does not leave "Working" on the screen."""
+    tab = browser_page
+    tab.route("**/cancel", lambda route: [time.sleep(0.25), route.continue_()])
+    sampling_steps(tab, 4)
+    for _ in range(3):  # a result comes every few tenths of a second, so that one try may miss the moment
+        before = player(tab, "clip") or ""
+        tab.locator("#run").click()
+        expect(tab.locator("#player .player > div")).not_to_have_attribute("data-clip", before)
+        tab.locator("#cancel").click()
+        expect(tab.locator("#status")).to_contain_text("Cancelled")
+        tab.wait_for_timeout(1500)
+        expect(tab.locator("#status")).to_contain_text("Cancelled")
+    tab.unroute("**/cancel")
 
 
 def test_an_example_is_not_overtaken_by_what_still_runs(browser_page: Page) -> None:
