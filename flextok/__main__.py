@@ -115,10 +115,11 @@ class Generate:
 
 @dataclass(frozen=True)
 class Info:
-    """List the models that can be loaded by name, and whether they run on this machine."""
+    """List the tokenizers and generators that can be loaded by name, and which tokenizers run on this machine."""
 
     def run(self) -> None:
         from flextok.availability import availability
+        from flextok.generators import EMBEDDED_GENERATORS
         from flextok.registry import list_models
 
         print(
@@ -129,6 +130,9 @@ class Info:
             print(f"{entry.id:40s} {entry.kind:9s} {entry.pixels:6d} {entry.num_registers:4d} "
                   f"{entry.parameters_m:6.1f} M {entry.memory_gib:4.1f} GiB  {entry.licence:21s} "
                   f"{f'yes, on {found.device}' if found.runs else f'no: {found.reason}'}")  # fmt: skip
+        print(f"\n{'generator':40s} writes tokens of")
+        for name, (_, tokenizer) in EMBEDDED_GENERATORS.items():
+            print(f"{name:40s} {tokenizer}")
 
 
 Command = (

@@ -107,7 +107,9 @@ def load_folder(
             scheduler=RectifiedFlowScheduler(**scheduler),
             **options,
         )
-    except TypeError as error:
+    except CheckpointError:
+        raise
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} has settings this version does not know: {error}") from error
     pipe.weight_files = (folder / "tokenizer" / WEIGHTS_NAME, vae_folder / WEIGHTS_NAME)
     return pipe

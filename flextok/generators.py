@@ -54,8 +54,7 @@ def load_generator(
     settings = {key: index[key] for key in SETTINGS if key in index}
     try:
         pipe = VideoGeneratorPipeline(tokens.vae, tokenizer, tokens.scheduler, transformer, **settings)
-        pipe.default_guidance(config.tokens_per_frame)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} has settings this version does not know: {error}") from error
     pipe.weight_files = tokens.weight_files
     return pipe if device is None else pipe.to(device)

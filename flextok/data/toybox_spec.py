@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,6 +137,11 @@ class ToyboxSpec:
         _check("floor", self.floor, FLOORS)
         _check("floor_pattern", self.floor_pattern, FLOOR_PATTERNS)
         _check("sky", self.sky, SKIES)
+        _check_numbers(self, ("light_azimuth", "light_elevation"), ("camera_height", "vigor"))
+        for obj in self.objects:
+            _check_numbers(obj, ("x", "z", "yaw"), ("radius",))
+        if not isinstance(self.style_seed, int) or self.style_seed < 0:
+            raise ValueError(f"style_seed={self.style_seed!r} must be a whole number from 0")
 
     @property
     def subject(self) -> ToyObject:
@@ -196,6 +201,15 @@ def _check(name: str, value: str, allowed: Mapping[str, Any] | tuple[str, ...]) 
         raise ValueError(f"{name}={value!r} is not one of {', '.join(allowed)}")
 
 
+def _check_numbers(part: ToyboxSpec | ToyObject, names: Sequence[str], positive: Sequence[str]) -> None:
+    for name in (*names, *positive):
+        value = getattr(part, name)
+        if not isinstance(value, (int, float)) or not abs(value) < 1000:  # also refuses NaN
+            raise ValueError(f"{name}={value!r} must be a number below 1000 in size")
+        if name in positive and value <= 0:
+            raise ValueError(f"{name}={value!r} must be above 0")
+
+
 def sample_spec(seed: int, num_actions: int = 1, action: str | None = None) -> ToyboxSpec:
     """Draw a spec; the seed alone decides it, and its range decides the split (see the `*_SEEDS` ranges).
 
@@ -205,16 +219,18 @@ def sample_spec(seed: int, num_actions: int = 1, action: str | None = None) -> T
         action: fixes the first action (for class-balanced sets); None draws it.
 
     Raises:
-        ValueError: seed outside every split, num_actions < 1 or an unknown action.
+        ValueError: seed outside every split, num_actions < 1, an unknown action, or any for a held-out seed.
     """
     if not 0 <= seed < HELD_OUT_SEEDS.stop:
         raise ValueError(f"seed={seed} must be in 0..{HELD_OUT_SEEDS.stop - 1}")
     if num_actions < 1:
         raise ValueError(f"num_actions={num_actions} must be at least 1")
+    held_out = seed in HELD_OUT_SEEDS
     if action is not None:
         _check("action", action, ACTIONS)
+        if held_out:
+            raise ValueError(f"seed={seed} is of the held-out split, whose combinations fix the action: give none")
     rng = np.random.default_rng(seed)
-    held_out = seed in HELD_OUT_SEEDS
     combination = HELD_OUT_COMBINATIONS[rng.integers(len(HELD_OUT_COMBINATIONS))]
     while True:
         spec = _draw(rng, num_actions, action, combination if held_out else None)

@@ -51,8 +51,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def load_strict(cls: Callable[..., Model], folder: Path, dtype: torch.dtype | None = None) -> Model:
-    """A `ModelMixin` from `config.json` and safetensors in `folder`, in eval mode.
+def load_strict(cls: Callable[..., Model], folder: Path, dtype: torch.dtype | None = None, **changes: Any) -> Model:
+    """A `ModelMixin` from `config.json`, with `changes`, and safetensors in `folder`, in eval mode.
 
     The model is built on the meta device and compared with the file's header before a byte of weights is read, so a
     hostile config or file costs no memory.
@@ -61,7 +61,7 @@ def load_strict(cls: Callable[..., Model], folder: Path, dtype: torch.dtype | No
         CheckpointError: the config does not describe `cls`, or weights are missing, unexpected, mis-shaped or damaged.
     """
     config = read_json(folder / "config.json")
-    kwargs = {k: v for k, v in config.items() if not k.startswith("_")}
+    kwargs = {k: v for k, v in config.items() if not k.startswith("_")} | changes
     check_numbers(kwargs, folder)
     try:
         with torch.device("meta"):

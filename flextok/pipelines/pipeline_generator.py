@@ -16,6 +16,7 @@ from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.pipeline_tokenizer import Generator, VideoTokenizerPipeline
+from flextok.pipelines.settings import check_settings
 from flextok.prompts import chunk_prompts
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 from flextok.token_sampling import SamplingSettings, stream_tokens
@@ -70,8 +71,7 @@ class VideoGeneratorPipeline(DiffusionPipeline):
         guidance_by_budget: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
-        self.register_modules(vae=vae, tokenizer=tokenizer, scheduler=scheduler, transformer=transformer)
-        self.register_to_config(
+        settings = dict(
             name=name,
             fps=fps,
             licence=licence,
@@ -79,6 +79,9 @@ class VideoGeneratorPipeline(DiffusionPipeline):
             guidance_scale=guidance_scale,
             guidance_by_budget=guidance_by_budget,
         )
+        check_settings(**settings)
+        self.register_modules(vae=vae, tokenizer=tokenizer, scheduler=scheduler, transformer=transformer)
+        self.register_to_config(**settings)
         self._decoder: VideoTokenizerPipeline | None = None
         self.weight_files: tuple[Path, ...] = ()
         """Of the tokenizer and its VAE."""

@@ -22,10 +22,10 @@ from flextok.pipelines.pipeline_output import VideoPipelineOutput
 from flextok.pipelines.pixel_check import check_pixels
 from flextok.pipelines.sampling import sample_latents
 from flextok.pipelines.seams import soften_seam
+from flextok.pipelines.settings import check_guidance, check_settings, check_steps
 from flextok.quantizers.fsq import FSQ
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 
-MAX_STEPS = 1000
 Generator = torch.Generator | Sequence[torch.Generator]
 
 
@@ -73,10 +73,12 @@ class VideoTokenizerPipeline(DiffusionPipeline):
         guidance_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        self.register_modules(vae=vae, tokenizer=tokenizer, scheduler=scheduler)
-        self.register_to_config(
+        settings = dict(
             name=name, fps=fps, licence=licence, num_inference_steps=num_inference_steps, guidance_scale=guidance_scale
         )
+        check_settings(**settings)
+        self.register_modules(vae=vae, tokenizer=tokenizer, scheduler=scheduler)
+        self.register_to_config(**settings)
         frames = 1 + vae.temporal_ratio * (tokenizer.config.latent_size[0] - 1)
         self.plan = ChunkPlan(chunk_frames=frames, overlap=1, ratio=vae.temporal_ratio)
         self.source = "memory"
@@ -218,6 +220,8 @@ class VideoTokenizerPipeline(DiffusionPipeline):
             conditioning_frames = None if conditioning_frames is None else _for_each(generator, conditioning_frames)
             latents = None if latents is None else _for_each(generator, latents)
         self.check_inputs(token_ids, steps, scale, output_type, conditioning_frames, latents)
+        if wrong := set(callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs):
+            raise ValueError(f"callback_on_step_end_tensor_inputs can be {self._callback_tensor_inputs}, not {wrong}")
         noise = self.prepare_latents(token_ids, generator, latents)
         # One per call: streams that are open at once must not share a grid.
         scheduler = RectifiedFlowScheduler.from_config(self.scheduler.config)
@@ -266,10 +270,8 @@ class VideoTokenizerPipeline(DiffusionPipeline):
     ) -> None:
         """Raise ValueError with one sentence for whatever a caller can get wrong."""
         self._check_ids(token_ids)
-        if not isinstance(num_inference_steps, int) or not 1 <= num_inference_steps <= MAX_STEPS:
-            raise ValueError(f"num_inference_steps={num_inference_steps} must be a whole number in 1..{MAX_STEPS}")
-        if not 0 <= guidance_scale <= 100:  # also refuses NaN
-            raise ValueError(f"guidance_scale={guidance_scale} must be in 0..100")
+        check_steps(num_inference_steps)
+        check_guidance(guidance_scale)
         if output_type not in ("pt", "latent"):
             raise ValueError(f"output_type={output_type!r} must be 'pt' or 'latent'")
         self._latent_chunks(token_ids.shape[1])

@@ -21,6 +21,7 @@ from flextok.guidance import APGSettings
 from flextok.pipelines.pipeline_output import VideoPipelineOutput
 from flextok.pipelines.pipeline_tokenizer import TokenizerInfo
 from flextok.pipelines.pixel_check import check_pixels
+from flextok.pipelines.settings import check_guidance
 from flextok.quantizers.fsq import FSQ
 from flextok.released.config import ReleasedConfig
 from flextok.released.graph import GraphRun
@@ -402,6 +403,8 @@ class ReleasedTokenizerPipeline:
     # --- checks -------------------------------------------------------------------------------------------
 
     def _guidance(self, scale: GuidanceScale | None, apg: APGSettings | None) -> Guidance:
+        if scale is not None and not callable(scale):
+            check_guidance(scale)
         guidance = Guidance(DEFAULT_GUIDANCE if scale is None else scale, apg, self.reference)
         if not guidance.active or self.reference or self.model.has_null_token:
             return guidance

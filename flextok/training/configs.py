@@ -37,4 +37,4 @@ class RunConfig:
     evaluate_every: int = 500
     save_every: int = 250
     init_from: Path | None = None
-    """Start from the weights of this folder (another run's weights/), with a fresh optimizer."""
+    """Start from the model in this folder (another run's weights/), with its sizes and a fresh optimizer."""

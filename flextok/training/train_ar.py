@@ -17,6 +17,7 @@ from flextok.data.token_cache import TokenCache
 from flextok.data.toybox_caption import vocabulary
 from flextok.data.toybox_spec import ACTIONS
 from flextok.models.ar_transformer import ARTransformer
+from flextok.models.loading import load_strict
 from flextok.nested_dropout import prefix_lengths
 from flextok.training.configs import RunConfig
 from flextok.training.trainer import step_rng, train
@@ -82,7 +83,7 @@ class ARStage:
         if len(config.budgets) != len(config.budget_weights):
             raise ValueError(f"{len(config.budgets)} budgets need as many budget_weights")
         if config.run.init_from is not None:
-            self.model = ARTransformer.from_pretrained(config.run.init_from)
+            self.model = load_strict(ARTransformer, config.run.init_from)
         else:
             torch.manual_seed(config.run.seed)
             self.model = ARTransformer(

@@ -28,7 +28,7 @@ from flextok.data.toybox_spec import VALIDATION_SEEDS
 from flextok.metrics.reconstruction import psnr
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
-from flextok.models.loading import WEIGHTS_NAME
+from flextok.models.loading import WEIGHTS_NAME, load_strict
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.sampling import sample_latents
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
@@ -193,7 +193,7 @@ class TokenizerStage:
         cls = RegisterTokenizer if c.kind == "register" else GridTokenizer
         attention = "full" if c.finetune else "time_causal"
         if c.run.init_from is not None and not c.fit_codec:
-            return cls.from_pretrained(c.run.init_from, decoder_attention=attention)
+            return load_strict(cls, c.run.init_from, decoder_attention=attention)
         torch.manual_seed(c.run.seed)
         shape = tuple(self.latents.shape[2:])
         sizes = {"levels": c.levels, "dim": c.dim, "encoder_depth": c.encoder_depth, "decoder_depth": c.decoder_depth}

@@ -16,6 +16,7 @@ from flextok.data.pixels import to_float, to_uint8
 from flextok.data.toybox_spec import VALIDATION_SEEDS
 from flextok.metrics.reconstruction import psnr
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
+from flextok.models.loading import load_strict
 from flextok.training.configs import RunConfig
 from flextok.training.sheets import clip_rows
 from flextok.training.trainer import step_rng, train
@@ -70,7 +71,7 @@ class VAEStage:
     def __init__(self, config: VAEConfig) -> None:
         self.config = config
         if config.run.init_from is not None:
-            self.vae = AutoencoderCausalVideo.from_pretrained(config.run.init_from)
+            self.vae = load_strict(AutoencoderCausalVideo, config.run.init_from)
             if config.decoder_only:
                 self.vae = with_deeper_decoder(self.vae, config.decoder_blocks)
                 for name, parameter in self.vae.named_parameters():

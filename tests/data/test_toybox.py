@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -46,6 +47,23 @@ def test_splits_share_no_seed() -> None:
 def test_damaged_spec_is_one_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"Toybox|ToyboxSpec"):
         ToyboxSpec.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "change", [{"camera_height": "high"}, {"vigor": 0}, {"light_azimuth": float("nan")}, {"style_seed": 0.5}]
+)
+def test_spec_with_an_impossible_number_is_one_error(change: dict[str, object]) -> None:
+    fields = json.loads(sample_spec(1).to_json())
+    with pytest.raises(ValueError, match="must be"):
+        ToyboxSpec.from_json(json.dumps({**fields, **change}))
+    fields["objects"][0]["radius"] = -1
+    with pytest.raises(ValueError, match="radius"):
+        ToyboxSpec.from_json(json.dumps(fields))
+
+
+def test_a_held_out_seed_fixes_its_action() -> None:
+    with pytest.raises(ValueError, match="held-out"):
+        sample_spec(HELD_OUT_SEEDS[0], action="drops")
 
 
 @pytest.mark.parametrize(("seed", "num_actions"), [(-1, 1), (13_000_000, 1), (0, 0)])

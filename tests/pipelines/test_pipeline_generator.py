@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,12 @@ def test_saved_and_loaded_is_the_same(pipe: VideoGeneratorPipeline, tmp_path: Pa
     a, b = (p.class_to_video("drops", keep_k=3, generator=_seed(6)) for p in (pipe, loaded))
     assert torch.equal(a.token_ids, b.token_ids)
     assert torch.equal(a.frames, b.frames)
+    index = json.loads((tmp_path / "model_index.json").read_text())
+    for wrong in ({"two": 3.0}, {"2": "much"}, [3.0]):
+        (tmp_path / "model_index.json").write_text(json.dumps({**index, "guidance_by_budget": wrong}))
+        with pytest.raises(CheckpointError, match="guidance"):
+            load_generator(tmp_path)
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
     (tmp_path / "transformer/diffusion_pytorch_model.safetensors").write_bytes(b"no")
     with pytest.raises(CheckpointError, match="safetensors"):
         load_generator(tmp_path)

@@ -156,6 +156,7 @@ def test_callback_sees_and_steers_every_step(pipe: VideoTokenizerPipeline) -> No
         {"keep_k": 0},
         {"keep_k": 5},
         {"output_type": "gif"},
+        {"callback_on_step_end_tensor_inputs": ("prompt_embeds",)},
         {"latents": torch.zeros(1, 4, 5, 2, 3)},
         {"conditioning_frames": torch.zeros(1, 3, 17, 16, 16)},
         {"conditioning_frames": torch.zeros(1, 3, 2, 16, 16)},
@@ -164,7 +165,7 @@ def test_callback_sees_and_steers_every_step(pipe: VideoTokenizerPipeline) -> No
 )
 def test_bad_requests_are_one_sentence(pipe: VideoTokenizerPipeline, change: dict[str, object]) -> None:
     ids = pipe.tokenize(clip())
-    with pytest.raises(ValueError, match=r"must be|leave nothing|conditioning clips|keep_k"):
+    with pytest.raises(ValueError, match=r"must be|can be|leave nothing|conditioning clips|keep_k"):
         pipe.detokenize(ids, **change)
 
 
@@ -233,6 +234,11 @@ def _misshape(path: Path) -> None:
 DAMAGE = {
     "a class outside the table": lambda f: _edit(f / "model_index.json", tokenizer=["os", "system"]),
     "another pipeline": lambda f: _edit(f / "model_index.json", _class_name="StableDiffusionPipeline"),
+    "a frame rate in words": lambda f: _edit(f / "model_index.json", fps="fast"),
+    "steps by halves": lambda f: _edit(f / "model_index.json", num_inference_steps=1.5),
+    "no guidance scale": lambda f: _edit(f / "model_index.json", guidance_scale=None),
+    "a list for a name": lambda f: _edit(f / "model_index.json", name=["x"]),
+    "a schedule that is none": lambda f: _edit(f / "scheduler/scheduler_config.json", shift=-1),
     "a huge width": lambda f: _edit(f / "tokenizer/config.json", dim=10**9),
     "a huge depth": lambda f: _edit(f / "tokenizer/config.json", encoder_depth=10**5),
     "an unknown setting": lambda f: _edit(f / "tokenizer/config.json", exec="print(1)"),

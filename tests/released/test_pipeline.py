@@ -224,6 +224,7 @@ def test_overlaps_of_none_and_of_several_latent_frames(tmp_path: Path) -> None:
         ({"condition_type": "Clean"}, "condition_type='Clean'"),
         ({"generator": [seeded(0)]}, "1 generators do not fit 2"),
         ({"latents": torch.zeros(3, 16, 5, 4, 4)}, "for a batch of 3"),
+        ({"guidance_scale": float("nan")}, "guidance_scale=nan must be"),
         ({"conditioning_frames": torch.zeros(2, 3, 2, 32, 32)}, "conditioning_frames must be"),
         ({"conditioning_frames": torch.zeros(2, 3, 1, 16, 32)}, "conditioning_frames must be"),
         ({"conditioning_frames": torch.zeros(3, 3, 1, 32, 32)}, "conditioning_frames must be"),

@@ -1,0 +1,43 @@
+"""What a `model_index.json` may say of a pipeline beside its parts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+MAX_STEPS = 1000
+
+
+def check_settings(
+    *, name: Any, fps: Any, licence: Any, num_inference_steps: Any, guidance_scale: Any, guidance_by_budget: Any = None
+) -> None:
+    """Raise ValueError in one sentence for a setting of a wrong type or out of range; it may come from any file."""
+    for key, value in (("name", name), ("licence", licence)):
+        if not isinstance(value, str):
+            raise ValueError(f"{key}={value!r} must be a text")
+    if not _number(fps) or not 0 < fps <= 1000:
+        raise ValueError(f"fps={fps!r} must be a number above 0 and up to 1000")
+    check_steps(num_inference_steps)
+    check_guidance(guidance_scale)
+    if guidance_by_budget is None:
+        return
+    if not isinstance(guidance_by_budget, dict):
+        raise ValueError(f"guidance_by_budget={guidance_by_budget!r} must map budgets to guidance scales")
+    for budget, scale in guidance_by_budget.items():
+        if not str(budget).isdecimal() or int(budget) < 1:
+            raise ValueError(f"guidance_by_budget names the budget {budget!r}, which is no whole number from 1")
+        check_guidance(scale)
+
+
+def check_steps(value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_STEPS:
+        raise ValueError(f"num_inference_steps={value!r} must be a whole number in 1..{MAX_STEPS}")
+
+
+def check_guidance(value: Any) -> None:
+    if not _number(value) or not 0 <= value <= 100:
+        raise ValueError(f"guidance_scale={value!r} must be in 0..100")
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
