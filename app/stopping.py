@@ -8,19 +8,19 @@ from typing import Any
 import gradio as gr
 
 STOPPED = "Cancelled; what was ready stays."
-AFTER_CANCEL: dict[str, Any] = {
-    "js": "() => new Promise((go) => setTimeout(() => go([]), 300))",
-    "show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None,
-}  # fmt: skip
-"""Options of a handler without inputs that has the last word after an event which cancels jobs.
+AFTER_CANCEL: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+"""Options of a handler that comes after one which cancels jobs, and has the last word.
 
-Gradio runs the handlers of one event in the order of their registration, but does not wait until the server has ended
-the jobs, so this one waits for a moment. Then it goes through the queue, whose messages reach a page in their order: a
-result that was under way comes before it, and does not leave "Working" on the screen.
+Gradio runs the handlers of one event in the order of their registration. This one goes through the queue, whose
+messages reach a page in their order: a result that was under way comes before it, and does not leave "Working".
 """
 
 
 def stopping(stop: gr.Button, status: gr.Markdown, jobs: Sequence[Any]) -> None:
-    """Wire a Cancel button."""
+    """Wire a Cancel button.
+
+    Gradio does not wait until the server has ended the jobs, so the words wait for a moment before they are asked for.
+    """
     stop.click(None, cancels=list(jobs), api_visibility="private")
-    stop.click(lambda: STOPPED, outputs=status, **AFTER_CANCEL)
+    moment = "() => new Promise((go) => setTimeout(() => go([]), 300))"
+    stop.click(lambda: STOPPED, outputs=status, js=moment, **AFTER_CANCEL)

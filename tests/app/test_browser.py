@@ -33,6 +33,12 @@ def picture(tab: Page, selector: str) -> str:
     return tab.locator(selector).first.evaluate("canvas => canvas.toDataURL()")
 
 
+def wait_for_another_picture(tab: Page, selector: str, before: str) -> None:
+    tab.wait_for_function(
+        "([selector, before]) => document.querySelector(selector).toDataURL() !== before", arg=[selector, before]
+    )
+
+
 def wait_for(tab: Page, name: str, value: str) -> None:
     expect(tab.locator("#player .player > div")).to_have_attribute(f"data-{name}", value)
 
@@ -119,8 +125,7 @@ def test_examples_switch_by_themselves(browser_page: Page) -> None:
     before = picture(tab, "[data-panel=original] canvas")
     tab.locator("#player .player .examples button").nth(3).click()
     expect(tab.locator("#status")).to_contain_text("decoded beforehand")
-    tab.wait_for_timeout(300)
-    assert picture(tab, "[data-panel=original] canvas") != before
+    wait_for_another_picture(tab, "[data-panel=original] canvas", before)
     expect(tab.locator("#clip video")).to_be_visible()
 
 
@@ -183,7 +188,7 @@ def test_cancel_keeps_what_was_ready(browser_page: Page) -> None:
 def test_cancel_has_the_last_word_when_its_request_is_slow(browser_page: Page) -> None:
     """A result that comes between the click and the end of the job does not leave "Working" on the screen."""
     tab = browser_page
-    tab.route("**/cancel", lambda route: [time.sleep(0.25), route.continue_()])
+    tab.route("**/cancel", lambda route: [time.sleep(0.1), route.continue_()])
     sampling_steps(tab, 4)
     for _ in range(3):  # a result comes every few tenths of a second, so that one try may miss the moment
         before = player(tab, "clip") or ""

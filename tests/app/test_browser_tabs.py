@@ -175,8 +175,9 @@ def test_tokens_are_swapped_and_the_first_frame_edited(tab: Page, tmp_path: Path
     assert red > blue + 100
     swapped = state(tab, "#swap-player").get_attribute("data-clip") or ""
     go(tab, "Explore")
-    tab.locator("#player .player .examples button").nth(4).click()
-    expect(tab.locator("#status")).to_contain_text("decoded beforehand")
+    example = tab.locator("#player .player .examples button").nth(4)
+    example.click()
+    expect(tab.locator("#status")).to_contain_text(example.get_attribute("title") or "")
     go(tab, "Swap and edit")  # clip A is the one in Explore, also when it is another now
     expect(state(tab, "#swap-player")).not_to_have_attribute("data-clip", swapped)
 

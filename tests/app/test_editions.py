@@ -73,8 +73,7 @@ def test_examples_switch_without_a_server(static_tab: Page) -> None:
     clip = app_tests.player(static_tab, "clip")
     static_tab.locator(".player .examples button").nth(3).click()
     expect(static_tab.locator(".player > div")).not_to_have_attribute("data-clip", str(clip))
-    static_tab.wait_for_timeout(300)
-    assert app_tests.picture(static_tab, "[data-panel=original] canvas") != before
+    app_tests.wait_for_another_picture(static_tab, "[data-panel=original] canvas", before)
     expect(static_tab.get_by_role("button", name="Same tokens, other seeds")).to_be_hidden()  # that takes a model
 
 
