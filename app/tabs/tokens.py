@@ -158,7 +158,8 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
     changes = [
         tab.select(opened, [held, keep_k, *settings], outputs, **private),
         again.click(take, [keep_k, *settings], outputs, **private),
-        strip.input(edit, [held, keep_k], outputs, trigger_mode="always_last", **private),
+        # Every click in its turn: "always_last" sends the data of the click it waited for again, not of the last one.
+        strip.input(edit, [held, keep_k], outputs, trigger_mode="multiple", **private),
         keep_k.release(other_budget, [held, keep_k], outputs, trigger_mode="always_last", **private),
         upload.upload(open_file, [upload, keep_k], outputs, **private),
         in_address.change(from_address, in_address, [*outputs, tabs, refused], **private),

@@ -133,7 +133,8 @@ class PositionalEmbeddingAdder(Node):
             raise ValueError(f"tokens of size {sizes} exceed the position table's {self.max_sizes}")
         used = self.max_sizes if interpolated else sizes
         if self.kind == "sincos":
-            table = self.posembs[0][(slice(None), *(slice(n) for n in used))]  # (d, *used)
+            cut = (slice(None), *(slice(n) for n in used))
+            table = self.posembs[0][cut]  # (d, *used)
         else:
             table = self._combined(used)
         if interpolated and sizes != self.max_sizes:
@@ -145,7 +146,7 @@ class PositionalEmbeddingAdder(Node):
         combine = torch.add if self.kind == "learnable_sum" else torch.mul
         *outer, table = (vectors[:, :n] for vectors, n in zip(self.posembs[:, 0], sizes, strict=True))  # each (d, n)
         for vectors in reversed(outer):  # h with w first, then t: the order of the float32 sums
-            table = combine(vectors[(..., *[None] * (table.ndim - 1))], table.unsqueeze(1))
+            table = combine(vectors.reshape(*vectors.shape, *[1] * (table.ndim - 1)), table.unsqueeze(1))
         return table
 
 
