@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -42,8 +43,13 @@ class Reconstruct:
         from flextok.reconstruction import load_clip, sweep
 
         pipe = load_tokenizer(self.model)
-        if wrong := [k for k in self.k if not 1 <= k <= pipe.info.num_registers]:
-            raise ValueError(f"{self.model} decodes budgets of 1..{pipe.info.num_registers} tokens, not {wrong[0]}")
+        if pipe.info.kind == "grid":
+            allowed: Collection[int] = pipe.info.token_budgets
+            said = ", ".join(map(str, allowed))
+        else:
+            allowed, said = range(1, pipe.info.num_registers + 1), f"1..{pipe.info.num_registers}"
+        if wrong := [k for k in self.k if k not in allowed]:
+            raise ValueError(f"{self.model} decodes budgets of {said} tokens, not {wrong[0]}")
         clip = load_clip(self.video, pipe.info, self.start_s, self.max_chunks)
         self.out.mkdir(parents=True, exist_ok=True)
         shown = [("original", to_uint8(clip.video[0, :, : clip.num_real]))]

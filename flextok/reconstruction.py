@@ -65,6 +65,7 @@ def load_clip(
 
     Raises:
         VideoError: one sentence for whatever is wrong with the file.
+        ValueError: max_chunks < 1.
     """
     if max_chunks < 1:
         raise ValueError(f"max_chunks={max_chunks} must be at least 1")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from flextok.models.ar_transformer import ARCondition, ARTransformer
+from flextok.number_checks import number, whole_number
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,11 @@ class SamplingSettings:
     """Only the most probable tokens that together have this probability."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.guidance_scale <= 100:  # also refuses NaN
-            raise ValueError(f"guidance_scale={self.guidance_scale} must be in 0..100")
-        if not 0 <= self.temperature <= 10:
-            raise ValueError(f"temperature={self.temperature} must be in 0..10")
-        if self.top_k < 0:
-            raise ValueError(f"top_k={self.top_k} must not be negative")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p={self.top_p} must be in (0, 1]")
+        number("guidance_scale", self.guidance_scale, 0, 100)
+        number("temperature", self.temperature, 0, 10)
+        whole_number("top_k", self.top_k, 0)
+        if number("top_p", self.top_p, 0, 1) == 0:
+            raise ValueError("top_p=0 must be in (0, 1]")
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flextok.bench.tables import DOCUMENTS, with_tables
+from flextok.bench.tables import DOCUMENTS, TABLES, with_tables
 from flextok.training.train_ar import PRESETS as AR_PRESETS
 from flextok.training.train_scorer import PRESETS as SCORER_PRESETS
 from flextok.training.train_tokenizer import PRESETS as TOKENIZER_PRESETS
@@ -88,7 +88,13 @@ def run(script: str, repository: Path) -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.parent.name)
 def test_tables_are_the_committed_results(path: Path) -> None:
     text = path.read_text()
+    assert set(re.findall(r"<!-- table ([\w-]+) -->", text)) <= TABLES.keys()
     assert with_tables(text) == text
+
+
+def test_every_table_is_shown_somewhere() -> None:
+    shown = {name for path in DOCUMENTS for name in re.findall(r"<!-- table ([\w-]+) -->", path.read_text())}
+    assert shown == TABLES.keys()
 
 
 @pytest.mark.parametrize("path", DOCUMENTS[1:], ids=lambda path: path.parent.name)

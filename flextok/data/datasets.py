@@ -81,8 +81,13 @@ class ClipBank:
         return np.asarray(self.frames[index])
 
 
-def fill_bank(dataset: ClipDataset, folder: str | Path, num_clips: int, about: dict[str, object]) -> None:
-    """Write the first `num_clips` clips of `dataset` into a `ClipBank`; goes on where an earlier call stopped."""
+def fill_bank(
+    dataset: ClipDataset, folder: str | Path, num_clips: int, about: dict[str, object], save_every: int = 200
+) -> None:
+    """Write the first `num_clips` clips of `dataset` into a `ClipBank`; goes on where an earlier call stopped.
+
+    What was done is noted every `save_every` clips.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     note, array = folder / "bank.json", folder / "frames.npy"
@@ -99,7 +104,7 @@ def fill_bank(dataset: ClipDataset, folder: str | Path, num_clips: int, about: d
         frames = np.lib.format.open_memmap(array, mode="w+", dtype=np.uint8, shape=shape)
     for index in tqdm(range(done, num_clips), initial=done, total=num_clips, desc=str(folder), mininterval=5):
         frames[index] = dataset[index]
-        if index + 1 == num_clips or (index + 1) % 200 == 0:
+        if index + 1 == num_clips or (index + 1) % save_every == 0:
             frames.flush()
             temporary = note.with_suffix(".tmp")
             temporary.write_text(json.dumps({**about, "clips_done": index + 1}))

@@ -70,8 +70,9 @@ class LatentCache:
 def fill_cache(config: CacheConfig) -> None:
     """Encode a bank; the note that makes a cache readable is written last."""
     from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
+    from flextok.models.loading import load_strict
 
-    vae = AutoencoderCausalVideo.from_pretrained(config.vae).to(memory_format=torch.channels_last).eval()
+    vae = load_strict(AutoencoderCausalVideo, config.vae).to(memory_format=torch.channels_last)
     bank = ClipBank(config.bank)
     windows = ChunkPlan().frame_slices(bank.frames.shape[1])
     total = min(len(bank), len(bank) if config.limit is None else config.limit) * len(windows)

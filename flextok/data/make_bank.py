@@ -29,7 +29,12 @@ class BankConfig:
 
 def main(config: BankConfig) -> None:
     about: dict[str, object] = {k: str(v) for k, v in asdict(config).items() if k not in ("out", "num_clips")}
+    if config.num_clips < 1:
+        raise ValueError(f"num_clips={config.num_clips} must be at least 1")
     if config.folder is None:
+        last = len(TRAIN_SEEDS) - config.num_clips
+        if not 0 <= config.first_seed <= last:
+            raise ValueError(f"first_seed={config.first_seed} must be in 0..{last} for {config.num_clips} clips")
         seeds = TRAIN_SEEDS[config.first_seed : config.first_seed + config.num_clips]
         fill_bank(ToyboxDataset(seeds, config.size, config.num_actions), config.out, config.num_clips, about)
     else:

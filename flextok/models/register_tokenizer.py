@@ -19,6 +19,7 @@ from flextok.models.layers.per_token_linear import PerTokenLinear
 from flextok.models.linear_codec import LinearCodec
 from flextok.models.register_encoder import RegisterEncoder
 from flextok.nested_dropout import prefix_lengths
+from flextok.number_checks import whole_number
 from flextok.quantizers.fsq import FSQ
 
 
@@ -129,9 +130,7 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
             raise ValueError(
                 f"token ids hold {k} tokens per latent frame, this tokenizer has {self.config.num_registers}"
             )
-        if keep_k is not None and not 1 <= keep_k <= k:
-            raise ValueError(f"keep_k={keep_k} must be in 1..{k}")
-        return token_ids[:, :, :keep_k]
+        return token_ids if keep_k is None else token_ids[:, :, : whole_number("keep_k", keep_k, 1, k)]
 
     def condition(self, token_ids: Tensor) -> TokenCondition:
         """What the decoder needs of token ids (b, t, k), k <= K: computed once, used at every step.
@@ -156,6 +155,4 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
 
     def _checked_k(self, keep_k: int | None) -> int:
         total = self.config.num_registers
-        if keep_k is not None and not 1 <= keep_k <= total:
-            raise ValueError(f"keep_k={keep_k} must be in 1..{total}")
-        return keep_k or total
+        return total if keep_k is None else whole_number("keep_k", keep_k, 1, total)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
@@ -15,6 +16,7 @@ from flextok.models.ar_transformer import ARCondition, ARTransformer
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
 from flextok.models.register_tokenizer import RegisterTokenizer
+from flextok.number_checks import whole_number
 from flextok.pipelines.pipeline_tokenizer import Generator, VideoTokenizerPipeline
 from flextok.pipelines.settings import check_settings
 from flextok.prompts import chunk_prompts
@@ -265,10 +267,7 @@ class VideoGeneratorPipeline(DiffusionPipeline):
             if keep_k not in (None, total):
                 raise ValueError(f"keep_k={keep_k}: a grid's generator writes all {total} tokens of every latent frame")
             return total
-        k = min(8, total) if keep_k is None else keep_k
-        if not 1 <= k <= total:
-            raise ValueError(f"keep_k={k} must be in 1..{total}")
-        return k
+        return min(8, total) if keep_k is None else whole_number("keep_k", keep_k, 1, total)
 
     def settings(
         self, k: int, guidance_scale: float | None, temperature: float, top_k: int, top_p: float
@@ -278,7 +277,7 @@ class VideoGeneratorPipeline(DiffusionPipeline):
         return SamplingSettings(scale, temperature, top_k, top_p)
 
     def default_guidance(self, k: int) -> float:
-        """The scale that was measured best at the largest budget up to k (`python -m flextok.bench generation`)."""
+        """The scale of the largest budget up to k in `guidance_by_budget`, or else the one scale of the model."""
         scales = {int(budget): scale for budget, scale in (self.config.guidance_by_budget or {}).items()}
         below = [budget for budget in scales if budget <= k]
         return scales[max(below)] if below else self.config.guidance_scale
@@ -288,7 +287,8 @@ class VideoGeneratorPipeline(DiffusionPipeline):
         if (prompt is None) == (action is None):
             raise ValueError("ask for a prompt or for an action, one of the two")
         value = prompt if action is None else action
-        asked = [value] if isinstance(value, str) else list(value or ())
+        several = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+        asked: list[Any] = list(value or ()) if several else [value]
         if not asked:
             raise ValueError("nothing was asked for")
         for text in asked:
@@ -326,7 +326,7 @@ class VideoGeneratorPipeline(DiffusionPipeline):
         return self.transformer.condition(classes, words), self.transformer.condition(none, no_text)
 
     def _num_chunks(self, num_frames: int) -> int:
-        chunks = len(self.decoder.plan.frame_slices(num_frames))
+        chunks = len(self.decoder.plan.frame_slices(whole_number("num_frames", num_frames, 1)))
         if chunks > MAX_CHUNKS:
             raise ValueError(f"num_frames={num_frames} are {chunks} chunks, at most {MAX_CHUNKS} are generated at once")
         return chunks

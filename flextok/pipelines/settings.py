@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
+
+from flextok.number_checks import number, whole_number
 
 MAX_STEPS = 1000
 
@@ -15,8 +16,7 @@ def check_settings(
     for key, value in (("name", name), ("licence", licence)):
         if not isinstance(value, str):
             raise ValueError(f"{key}={value!r} must be a text")
-    if not _number(fps) or not 0 < fps <= 1000:
-        raise ValueError(f"fps={fps!r} must be a number above 0 and up to 1000")
+    number("fps", fps, 0.01, 1000)
     check_steps(num_inference_steps)
     check_guidance(guidance_scale)
     if guidance_by_budget is None:
@@ -30,14 +30,8 @@ def check_settings(
 
 
 def check_steps(value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_STEPS:
-        raise ValueError(f"num_inference_steps={value!r} must be a whole number in 1..{MAX_STEPS}")
+    whole_number("num_inference_steps", value, 1, MAX_STEPS)
 
 
 def check_guidance(value: Any) -> None:
-    if not _number(value) or not 0 <= value <= 100:
-        raise ValueError(f"guidance_scale={value!r} must be in 0..100")
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    number("guidance_scale", value, 0, 100)

@@ -254,7 +254,8 @@ class ReleasedTokenizerPipeline:
             conditioning_frames: (b, 3, k, H, W), k = 1 + 4 n, given first frames; they come back VAE-decoded.
             generator: for the noise, one or one per sample; several for a single clip give as many videos of it,
                 decoded as one batch.
-            latents: (b, 16, t, h, w), start noise of the first chunk; later ones draw from `generator`.
+            latents: (b, 16, t, h, w), start noise of the first chunk; later ones draw from `generator`, unless chunks
+                do not overlap: then all start from it.
             apg: None is plain classifier-free guidance.
             condition_type: "clean" keeps given latent frames clean, "sdedit" noises them to the current time.
             latent_size: (t, h, w) of each chunk, for checkpoints that do not state it.
@@ -416,6 +417,8 @@ class ReleasedTokenizerPipeline:
         size = self.latent_size if latent_size is None else latent_size
         if size is None:
             raise ValueError("latent_size=(t, h, w) must be given: this checkpoint does not state it")
+        if len(size) != 3:
+            raise ValueError(f"latent_size={size} must be (t, h, w)")
         return size
 
     def _checked_tokens(
@@ -432,6 +435,10 @@ class ReleasedTokenizerPipeline:
                 raise ValueError("keep_k: this checkpoint has no nested dropout, so it cannot drop tokens")
             if not self.reference and not 1 <= int(keep.min()) <= int(keep.max()) <= self.info.num_registers:
                 raise ValueError(f"keep_k={keep_k} must be in 1..{self.info.num_registers}")
+        if seeds < 1:
+            raise ValueError("generator is an empty list")
+        if latents is not None and (latents.ndim != 5 or not len(latents)):
+            raise ValueError(f"latents must be (b, c, t, h, w), got {tuple(latents.shape)}")
         batch = max(len(ids), 0 if keep is None else len(keep), 0 if latents is None else len(latents))
         batch = seeds if batch == 1 else batch
         noise = None if latents is None else latents.to(self.device, torch.float32)

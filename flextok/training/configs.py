@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -38,3 +41,23 @@ class RunConfig:
     save_every: int = 250
     init_from: Path | None = None
     """Start from the model in this folder (another run's weights/), with its sizes and a fresh optimizer."""
+
+
+def shares(what: str, count: int, weights: Sequence[float]) -> np.ndarray:
+    """How often each of `count` sources is drawn from: (count,), summing to 1; equal if there are no weights.
+
+    Raises:
+        ValueError: no sources, or weights that do not fit them.
+    """
+    if not count:
+        raise ValueError(f"give at least one of --{what}")
+    values = np.asarray(weights or [1.0] * count, dtype=np.float64)
+    if len(values) != count or not (np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
+        raise ValueError(f"{count} {what} need as many weights, none negative and not all 0, got {list(weights)}")
+    return values / values.sum()
+
+
+def require_validation(num_validation: int, least: int) -> None:
+    """Raise ValueError for fewer validation clips than a sample sheet shows."""
+    if num_validation < least:
+        raise ValueError(f"num_validation={num_validation} must be at least {least}: the sample sheet shows so many")

@@ -19,7 +19,7 @@ from flextok.data.toybox_spec import ACTIONS
 from flextok.models.ar_transformer import ARTransformer
 from flextok.models.loading import load_strict
 from flextok.nested_dropout import prefix_lengths
-from flextok.training.configs import RunConfig
+from flextok.training.configs import RunConfig, shares
 from flextok.training.trainer import step_rng, train
 
 
@@ -78,8 +78,7 @@ class ARStage:
     def __init__(self, config: ARConfig) -> None:
         self.config = config
         self.caches = [TokenCache(folder) for folder in config.caches]
-        weights = np.asarray(config.cache_weights or [1.0] * len(self.caches))
-        self.probabilities = weights / weights.sum()
+        self.probabilities = shares("caches", len(self.caches), config.cache_weights)
         if len(config.budgets) != len(config.budget_weights):
             raise ValueError(f"{len(config.budgets)} budgets need as many budget_weights")
         if config.run.init_from is not None:

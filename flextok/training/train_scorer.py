@@ -31,7 +31,7 @@ from flextok.data.toybox_spec import VALIDATION_SEEDS, sample_spec
 from flextok.models.loading import load_strict
 from flextok.models.scorer import ToyboxScorer
 from flextok.models.word_tokenizer import WordTokenizer
-from flextok.training.configs import RunConfig
+from flextok.training.configs import RunConfig, shares
 from flextok.training.degradations import degrade
 from flextok.training.trainer import step_rng, train
 
@@ -102,6 +102,7 @@ class ScorerStage:
             )
         self.module = ScorerObjective(self.scorer.to(memory_format=torch.channels_last), config.contrast_weight)
         self.banks = [ClipBank(folder) for folder in config.banks]
+        shares("banks", len(self.banks), ())
         self.seeds = [bank_seeds(bank.about) for bank in self.banks]
         self.labels = [labels_of_seeds(seeds) for seeds in self.seeds]
         self.starts = np.cumsum([0, *(len(bank) for bank in self.banks)])

@@ -1,8 +1,8 @@
 """Train a tokenizer on cached latents: `accelerate launch --cpu -m flextok.training.train_tokenizer register ...`.
 
-`register` and `grid` are trained alike: the same objective, data, steps and decoder. Two phases, as in the paper: all
-parts with a time-causal decoder; then (`--finetune`) the decoder alone, with full attention and the clean first latent
-frame given half of the time.
+`register` and `grid` share objective, data and decoder; registers alone have a linear codec, a decoder that starts from
+its prediction, and a head that reads what happens. Two phases, as in the paper: all parts with a time-causal decoder;
+then (`--finetune`) the decoder alone, with full attention and the clean first latent frame given half of the time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from flextok.models.loading import WEIGHTS_NAME, load_strict
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.sampling import sample_latents
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
-from flextok.training.configs import RunConfig
+from flextok.training.configs import RunConfig, require_validation, shares
 from flextok.training.fit_codec import fit_codec
 from flextok.training.losses import metric_error, motion_weights, pixel_metric
 from flextok.training.sheets import clip_rows
@@ -152,7 +152,9 @@ class TokenizerObjective(nn.Module):
             codes = self._codes(latents, int(rng.choice(self.budgets, p=self.budget_probabilities)))
             condition = self.model.condition_on_codes(codes)
             if self.reader is not None and t == self.model.config.latent_size[0]:
-                meaning = self.reader(codes[:, :, : self.model.config.num_free_registers], labels)
+                free = self.model.config.num_free_registers
+                missing = max(free - codes.shape[2], 0)  # of a budget below their number
+                meaning = self.reader(F.pad(codes[:, :, :free], (0, 0, 0, missing)), labels)
         level = sigma.reshape(-1, 1, 1, 1, 1)
         noisy = (1 - level) * latents + level * noise
         if given:
@@ -176,10 +178,10 @@ class TokenizerObjective(nn.Module):
 class TokenizerStage:
     def __init__(self, config: TokenizerConfig) -> None:
         self.config = config
-        self.vae = AutoencoderCausalVideo.from_pretrained(config.vae).to(memory_format=torch.channels_last).eval()
+        self.vae = load_strict(AutoencoderCausalVideo, config.vae).to(memory_format=torch.channels_last)
         self.caches = [LatentCache(folder) for folder in config.caches]
-        weights = np.asarray(config.cache_weights or [1.0] * len(self.caches))
-        self.probabilities = weights / weights.sum()
+        self.probabilities = shares("caches", len(self.caches), config.cache_weights)
+        require_validation(config.num_validation, 4)
         toybox = ToyboxDataset(VALIDATION_SEEDS)
         self.video = to_float(np.stack([toybox[i] for i in range(config.num_validation)]))
         with torch.no_grad():

@@ -17,7 +17,7 @@ from flextok.data.toybox_spec import VALIDATION_SEEDS
 from flextok.metrics.reconstruction import psnr
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.loading import load_strict
-from flextok.training.configs import RunConfig
+from flextok.training.configs import RunConfig, require_validation, shares
 from flextok.training.sheets import clip_rows
 from flextok.training.trainer import step_rng, train
 
@@ -86,8 +86,8 @@ class VAEStage:
             )
         self.module = VAEObjective(self.vae.to(memory_format=torch.channels_last), config)
         self.banks = [ClipBank(folder) for folder in config.banks]
-        weights = np.asarray(config.bank_weights or [1.0] * len(self.banks))
-        self.probabilities = weights / weights.sum()
+        self.probabilities = shares("banks", len(self.banks), config.bank_weights)
+        require_validation(config.num_validation, 6)
         toybox = ToyboxDataset(VALIDATION_SEEDS)
         self.validation = to_float(np.stack([toybox[i] for i in range(config.num_validation)]))
 

@@ -67,7 +67,7 @@ class _Progress:
 
 
 def step_rng(seed: int, step: int, *more: int) -> np.random.Generator:
-    """The generator of one step; the only source of randomness in training."""
+    """The generator of one step. Dropout alone draws from torch's own, whose state is saved with a run's."""
     return np.random.default_rng((seed, step, *more))
 
 
@@ -102,16 +102,20 @@ def train(stage: Stage, run: RunConfig, config: object) -> None:
     module = stage.module
     ema = EMAModel(module.parameters(), decay=run.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
     optimizers = [accelerator.prepare(o) for o in make_optimizers(module, run)]
+    asked = [[(g["base_lr"], g["weight_decay"]) for g in optimizer.param_groups] for optimizer in optimizers]
     progress = _Progress()
     trained = accelerator.prepare(module)
-    ema.to(accelerator.device)
     accelerator.register_for_checkpointing(progress, ema)
     run.out.mkdir(parents=True, exist_ok=True)
     if (state := newest_state(run.out)) is not None:
         accelerator.load_state(str(state))
+        for optimizer, groups in zip(optimizers, asked, strict=True):  # what this call asks for, not what was saved
+            for group, (base_lr, weight_decay) in zip(optimizer.param_groups, groups, strict=True):
+                group |= {"base_lr": base_lr, "weight_decay": weight_decay}
         if accelerator.is_main_process:
             logger.info("resumed %s at step %d", state, progress.step)
-    elif accelerator.is_main_process:
+    ema.to(accelerator.device)  # a state comes on the CPU
+    if accelerator.is_main_process:
         (run.out / "config.json").write_text(json.dumps(asdict(config), default=str, indent=1))  # type: ignore[call-overload]
     trained.train()  # weights that were loaded come in eval mode
     forward = torch.compile(trained, dynamic=False) if run.compile else trained
@@ -136,11 +140,12 @@ def train(stage: Stage, run: RunConfig, config: object) -> None:
         meter.update(
             progress.step, {k: accelerator.gather(v.detach()).mean().item() for k, v in losses.items()}, factor
         )
-        if last or progress.step % run.save_every == 0:
-            save_state(accelerator, run.out, progress.step)
+        # Evaluated first: a run that is killed here goes on from the state before, and still writes its weights.
         if (last or progress.step % run.evaluate_every == 0) and accelerator.is_main_process:
             with ema_weights(ema, module):
                 evaluate(stage, run, progress.step, meter)
+        if last or progress.step % run.save_every == 0:
+            save_state(accelerator, run.out, progress.step)
         accelerator.wait_for_everyone()
     meter.close()
     accelerator.end_training()
@@ -224,11 +229,13 @@ def evaluate(stage: Stage, run: RunConfig, step: int, meter: _Meter) -> None:
     meter.say(f"step {step}: " + "  ".join(f"{k} {v:.3f}" for k, v in metrics.items()))
     if sheet is not None:
         Image.fromarray(sheet).save(run.out / f"samples-{step:07d}.png")
-    temporary, final = run.out / "weights.tmp", run.out / "weights"
+    temporary, older, final = run.out / "weights.tmp", run.out / "weights.old", run.out / "weights"
     stage.save(temporary)
     if final.exists():
-        shutil.rmtree(final)
+        shutil.rmtree(older, ignore_errors=True)
+        os.replace(final, older)
     os.replace(temporary, final)
+    shutil.rmtree(older, ignore_errors=True)
 
 
 class _Meter:

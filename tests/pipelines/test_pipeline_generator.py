@@ -99,6 +99,12 @@ def test_long_video_streams_chunks_that_go_on(pipe: VideoGeneratorPipeline) -> N
         ({"action": "drops", "num_frames": 20}, "nearest"),
         ({"action": "drops", "num_frames": 17 + 16 * 100}, "at most"),
         ({"action": "drops", "temperature": -1.0}, "temperature"),
+        ({"action": "drops", "temperature": "hot"}, "temperature"),
+        ({"action": "drops", "top_k": 2.5}, "top_k"),
+        ({"action": "drops", "keep_k": 1.5}, "keep_k"),
+        ({"action": "drops", "num_frames": 17.0}, "num_frames"),
+        ({"prompt": 5}, "is a text"),
+        ({"prompt": b"a ball"}, "is a text"),
         ({"action": ["drops", "drops"], "generator": [_seed(0)]}, "generators"),
     ],
 )

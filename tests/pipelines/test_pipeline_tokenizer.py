@@ -155,6 +155,8 @@ def test_callback_sees_and_steers_every_step(pipe: VideoTokenizerPipeline) -> No
         {"guidance_scale": -1},
         {"keep_k": 0},
         {"keep_k": 5},
+        {"keep_k": 1.5},
+        {"guidance_scale": "much"},
         {"output_type": "gif"},
         {"callback_on_step_end_tensor_inputs": ("prompt_embeds",)},
         {"latents": torch.zeros(1, 4, 5, 2, 3)},

@@ -1,0 +1,84 @@
+"""The loop itself, on a model of one weight: what a run that is stopped, killed or given other settings does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from flextok.training.configs import RunConfig, shares
+from flextok.training.trainer import train
+
+
+@dataclass(frozen=True)
+class Settings:
+    run: RunConfig
+
+
+class Slope(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, 1))
+
+    def forward(self, step: int, x: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+        return {"loss": (self.weight * x).square().mean()}
+
+
+class SlopeStage:
+    """Trains a slope to 0; may be killed while it is evaluated."""
+
+    def __init__(self, killed: bool = False) -> None:
+        self.module, self.killed = Slope(), killed
+
+    def batch(self, step: int, rows: slice) -> dict[str, Tensor]:
+        return {"x": torch.full((rows.stop - rows.start, 1), 1.0 + step)}
+
+    def evaluate(self) -> tuple[dict[str, float], np.ndarray | None]:
+        if self.killed:
+            raise KeyboardInterrupt
+        return {"slope": float(self.module.weight.detach())}, None
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir()
+        torch.save(self.module.weight.detach(), folder / "slope.pt")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunConfig:
+    return RunConfig(
+        tmp_path / "run", steps=4, batch_size=2, lr=0.1, warmup_steps=1, cooldown=0.0, mixed_precision="no",
+        save_every=2, evaluate_every=4,
+    )  # fmt: skip
+
+
+def trained(run: RunConfig, killed: bool = False) -> float:
+    stage = SlopeStage(killed)
+    train(stage, run, Settings(run))
+    return stage.module.weight.item()
+
+
+def test_a_resumed_run_has_the_learning_rate_it_is_given(run: RunConfig) -> None:
+    before = trained(run)
+    after = trained(replace(run, steps=6, lr=0.0))
+    assert before < 1
+    assert after == before
+    assert json.loads((run.out / "config.json").read_text())["run"]["lr"] == 0.0
+
+
+def test_a_run_killed_in_its_last_evaluation_writes_its_weights_when_started_again(run: RunConfig) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        trained(run, killed=True)
+    assert not (run.out / "weights").exists()
+    trained(run)
+    assert [path.name for path in run.out.glob("weights*")] == ["weights"]
+
+
+@pytest.mark.parametrize(("count", "weights"), [(0, ()), (2, (1.0,)), (2, (1.0, -1.0)), (1, (0.0,))])
+def test_sources_and_weights_must_fit(count: int, weights: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="caches"):
+        shares("caches", count, weights)
