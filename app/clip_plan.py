@@ -34,7 +34,8 @@ def describe_plan(num_frames: int, fps: float, start_s: float, chunk_frames: int
         if start_s >= duration_s > 0:
             return f"The video ends at {duration_s:.1f} s, before the start at {start_s:.1f} s."
     snapped = snap(there, chunk_frames)
-    text = f"Read: {there} frames, {start_s:.2f} to {start_s + there / fps:.2f} s at {fps:g} a second"
+    frames = "1 frame" if there == 1 else f"{there} frames"
+    text = f"Read: {frames}, {start_s:.2f} to {start_s + there / fps:.2f} s at {fps:g} a second"
     if there < num_frames:
         text += f" (the video has no {num_frames})"
     n = (snapped - chunk_frames) // (chunk_frames - 1)

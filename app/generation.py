@@ -54,7 +54,8 @@ class GenerateRequest:
             ("Chunks", self.chunks, 1, MAX_GENERATED_CHUNKS),
         ):
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:  # NaN too
-                raise refusal(f"{name} must be between {low} and {high}, not {value!s:.40}.")
+                given = "nothing" if value is None else f"{value!s:.40}"
+                raise refusal(f"{name} must be between {low} and {high}, not {given}.")
 
     def wanted(self) -> dict[str, Any]:
         """Arguments of the pipeline."""

@@ -168,7 +168,7 @@ def styled(figure: go.Figure, x_title: str, y_title: str, powers: Iterable[int] 
     ticks = [2**power for power in powers]
     figure.update_layout(
         template="none", paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font={"color": GREY.format(1)},
-        margin={"l": 60, "r": 10, "t": 10, "b": 50}, height=440, uirevision="keep",
+        margin={"l": 60, "r": 10, "t": 36, "b": 50}, height=440, uirevision="keep",
         legend={"orientation": "h", "y": -0.2},
         xaxis={"title": x_title, "type": "log", "tickvals": ticks, "ticktext": [str(t) for t in ticks], **axis},
         yaxis={"title": y_title, **axis},

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import html
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, ParamSpec
 
 import gradio as gr
+
+P = ParamSpec("P")
 
 
 def refusal(sentence: str) -> gr.Error:
@@ -23,3 +28,26 @@ def told() -> Iterator[None]:
         raise
     except ValueError as error:
         raise refusal(str(error)) from error
+
+
+def as_plain_text(sentence: str) -> str:
+    """A sentence whose characters mean nothing to Markdown: names in it come from visitors."""
+    return re.sub(r"([\\`*_\[\]()!#|~])", r"\\\1", sentence)
+
+
+def reason_in_status(
+    job: Callable[P, Iterator[tuple[Any, ...]]], place: int = 0, outputs: int = 3
+) -> Callable[P, Iterator[tuple[Any, ...]]]:
+    """A job whose status, output `place` of so many, says why it failed; or else the "Done" of before would stay."""
+
+    @functools.wraps(job)
+    def told_too(*args: P.args, **kwargs: P.kwargs) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from job(*args, **kwargs)
+        except gr.Error as error:
+            said: list[Any] = [gr.skip()] * outputs
+            said[place] = f"Not done. {as_plain_text(str(error.message))}"
+            yield tuple(said)
+            raise
+
+    return told_too

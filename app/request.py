@@ -48,7 +48,8 @@ class Request:
             if value is None and name not in ("Start", "Seed"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:  # NaN too
-                raise refusal(f"{name} must be between {low} and {high}, not {value!s:.40}.")
+                given = "nothing" if value is None else f"{value!s:.40}"
+                raise refusal(f"{name} must be between {low} and {high}, not {given}.")
             if whole and int(value) != value:
                 raise refusal(f"{name} must be a whole number, not {value}.")
         parse_crop(self.crop)

@@ -87,7 +87,8 @@ def playable(path: str | None) -> np.ndarray:
         scale = min(CONVERTED_PIXELS / min(info.width, info.height), 1.0)
         size = max(round(info.height * scale), 2), max(round(info.width * scale), 2)
         frames = _frames(path, round(CONVERTED_S * CONVERTED_FPS), CONVERTED_FPS, size)
-        return frames if len(frames) > 1 else frames.repeat(CHUNK_FRAMES, axis=0)
+        one_chunk = round(CHUNK_FRAMES * CONVERTED_FPS / MODEL_FPS)
+        return frames if len(frames) > 1 else frames.repeat(one_chunk, axis=0)
 
 
 def preview(request: Request) -> tuple[str, str, np.ndarray]:

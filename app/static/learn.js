@@ -100,6 +100,7 @@ function mountLearn(element, content, server) {
       const found = await right();
       const { choice } = predictions.get(index) || {};
       predictions.set(index, { choice, right: choice === found.index });
+      const answered = buttons.includes(document.activeElement); // by keyboard: a button that is disabled loses the focus
       buttons.forEach((button, i) => {
         button.disabled = true;
         button.classList.toggle("right", i === found.index);
@@ -111,6 +112,10 @@ function mountLearn(element, content, server) {
       feedback.replaceChildren(h("b", { text: verdict }), found.why);
       showNow.hidden = true;
       feedback.dataset.settled = found.index;
+      if (answered) {
+        feedback.tabIndex = -1;
+        feedback.focus({ preventScroll: true });
+      }
       reveal();
     }
     return h("section", { class: "learn-card learn-question", "aria-label": "Prediction" },

@@ -68,7 +68,7 @@ function spreadMap(grey) {
 /** What a budget costs, in words. */
 function budgetLine(k, latentFrames, bitsPerToken, numFrames) {
   const tokens = k * latentFrames;
-  return `k = ${k}: ${tokens} tokens = ${Math.ceil((tokens * bitsPerToken) / 8)} bytes for ${numFrames} frames`;
+  return `k = ${k}: ${tokens} tokens = ${Math.ceil((tokens * bitsPerToken) / 8)} bytes for ${numFrames} frame${numFrames === 1 ? "" : "s"}`;
 }
 
 /** Points of the small rate-distortion chart in a box of width x height: log2 k across, PSNR up. */
@@ -124,7 +124,7 @@ function mountPlayer(element, props, watch, trigger, server) {
   };
   const uid = (window.flextokPlayers = (window.flextokPlayers || 0) + 1); // radio groups and ids are the page's
   const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const state = { wanted: 8, view: "wipe", wipe: 0.5, speed: 1, loop: true, pixels: false, playing: !still, frame: 0, flipped: false, ...props.start };
+  const state = { wanted: 16, view: "wipe", wipe: 0.5, speed: 1, loop: true, pixels: false, playing: !still, frame: 0, flipped: false, ...props.start };
   // The first screen's player keeps k, view and example in the page's address (app/static/share.js).
   const url = props.share ? window.flextokUrl : null;
   if (url) {
@@ -218,6 +218,7 @@ function mountPlayer(element, props, watch, trigger, server) {
     return loaded.get(name);
   }
 
+  const examplesSeen = new Set(props.value ? [props.value.id] : []);
   const left = new Set(); // clips that were left for an example: what still comes of them is not shown
   let asked = 0; // examples load at their own pace; the one asked for last is shown
   for (const example of props.examples || []) {
@@ -232,7 +233,8 @@ function mountPlayer(element, props, watch, trigger, server) {
       const turn = asked;
       const found = await load(example.name);
       if (turn !== asked) return;
-      if (payload && payload.id !== found.id) left.add(payload.id);
+      examplesSeen.add(found.id);
+      if (payload && !examplesSeen.has(payload.id)) left.add(payload.id);
       show(found);
       if (url) url.set("example", example.name, "");
       trigger("select", { name: example.name });
@@ -382,7 +384,7 @@ function mountPlayer(element, props, watch, trigger, server) {
     root.dataset.k = k;
     root.dataset.view = state.view;
     if (url && ("wanted" in changes || "view" in changes)) {
-      url.set("k", state.wanted, 8);
+      url.set("k", state.wanted, 16);
       url.set("view", state.view, "wipe");
     }
     drawGridPanels(k);
@@ -428,7 +430,7 @@ function mountPlayer(element, props, watch, trigger, server) {
   }
 
   function buildPanels() {
-    const sourceLines = payload.sourceLines || [`${payload.numFrames} frames, ${payload.size} px`];
+    const sourceLines = payload.sourceLines || [`${payload.numFrames} frame${payload.numFrames === 1 ? "" : "s"}, ${payload.size} px`];
     const shown = [panel("original", payload.sourceTitle || "Original", sourceLines, payload.source, payload.numFrames)];
     for (const result of payload.registers) {
       if (payload.shown.includes(result.k)) {
@@ -446,7 +448,9 @@ function mountPlayer(element, props, watch, trigger, server) {
     for (const old of panels.querySelectorAll("[data-panel^=grid]")) old.remove();
     const coarser = atBudget(payload.grid, k);
     if (coarser) {
-      panels.append(panel("grid-coarser", "3D grid, coarser cells", resultLines(coarser), coarser.sprite, coarser.frames));
+      const lines = resultLines(coarser);
+      if (coarser.k < k) lines.push(`the largest grid within ${k * payload.latentFrames} tokens`);
+      panels.append(panel("grid-coarser", "3D grid, coarser cells", lines, coarser.sprite, coarser.frames));
     }
     const shorter = atBudget(payload.shortGrid, k);
     if (shorter) {

@@ -26,6 +26,7 @@ from app.limits import (
 from app.model_store import EMBEDDED
 from app.picker import model_picker, picker_rows, show_models
 from app.player import payload, player, prebaked, prebaked_names, qualities, seeds_payload, sprite, thumbnail
+from app.refusals import as_plain_text, reason_in_status
 from app.request import Request
 from app.runtime import ZERO_GPU
 from app.service import Progress, VideoService
@@ -161,6 +162,8 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
             clip = payload(progress, service.entry(model), note(model))
             yield status_line(progress), clip, qualities(clip)
 
+    reconstruct = reason_in_status(reconstruct)
+
     def from_the_start(video: str | None, also_k: int, fps: float, *rest: Any) -> Iterator[tuple[Any, ...]]:
         """`reconstruct` for a clip that has just come."""
         yield from reconstruct(video, also_k, 0.0, 0.0, fps, "", *rest)
@@ -177,8 +180,16 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
         """What will be read of the clip, and its picture under the crop box."""
         if not settings[0]:
             return RULE, show_poster("")
-        about, plan, frame = service.preview(request_of(*settings))
+        try:
+            about, plan, frame = service.preview(request_of(*settings))
+        except gr.Error as error:  # a message of its own comes from decoding what cannot be read
+            return as_plain_text(str(error.message)), show_poster("")
         return f"{about} {plan} {RULE}", show_poster(sprite(frame[None]))
+
+    def first_example() -> tuple[Any, ...]:
+        """What is shown where no clip was chosen."""
+        clip = prebaked(prebaked_names()[0])
+        return clip, f"Shown: {clip['title']}, decoded beforehand.", qualities(clip), *WHOLE
 
     def other_seeds(event: gr.EventData, *settings: Any) -> tuple[str, dict[str, Any]]:
         """Decode the budget on the slider with several seeds; the clip is the first example if none was chosen."""
@@ -225,6 +236,9 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
     stopping(stop, status, jobs)
     # What still runs is of the clip before, and would be shown over the example.
     view.select(None, cancels=jobs, **QUIET)
+    # Without a clip the first example is shown again, because all tabs take that one then.
+    video.clear(None, cancels=jobs, **QUIET)
+    video.clear(first_example, outputs=[view, status, shown, *where], **AFTER_CANCEL)
     view.select(choose_example, outputs=[video, status, shown, *where], **AFTER_CANCEL)
     for name, component, parse in (
         ("model", model, lambda text: choice(*(entry.id for entry, _ in service.known()))(text)),

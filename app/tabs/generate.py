@@ -12,6 +12,7 @@ from app.files import fresh_file
 from app.generation import GRID_TOKENS, GenerateRequest, GeneratorService, generated_payload
 from app.limits import MAX_SEED
 from app.player import player, source_frames
+from app.refusals import reason_in_status
 from app.render import enlarged
 from app.share import Shared, choice, number
 from app.shipped import EXAMPLE_CLIP
@@ -81,18 +82,21 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, tab: gr.Ta
                 f"k = {result.keep_k}: {result.tokens} tokens for {len(result.frames)} frames; a grid of 8x8 cells has "
                 f"{GRID_TOKENS * 5}.{note}"
             )
-            payload = generated_payload(results, request.said) if len(results) > 1 else gr.skip()
-            yield said, payload, result.frames
+            shown = len(results) > 1  # the player compares two budgets
+            payload = generated_payload(results, request.said) if shown else gr.skip()
+            yield said, payload, result.frames if shown else gr.skip()
         grid = generators.grid(request)
         said += f" The grid's own generator wrote all {grid.tokens} of its tokens."
         yield said, generated_payload(results, request.said, grid), results[-1].frames
+
+    generate = reason_in_status(generate)
 
     def open_in_explore(frames: Any) -> tuple[Any, ...]:
         from flextok.data.video_write import write_video
 
         path = fresh_file("generated.mp4")
         write_video(enlarged(frames), path, 8)
-        words = "The generated clip is loaded: press Tokenize and decode."
+        words = "Working: the generated clip is decoded anew ..."
         return str(path), gr.Tabs(selected="explore"), words, *WHOLE
 
     for name, component, parse in (
@@ -114,3 +118,10 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, tab: gr.Ta
         open_in_explore, last, [clip.video, tabs, clip.status, *clip.where], api_visibility="private"
     )
     taken.success(**FORGET_EXAMPLE)
+    # What Explore shows is the clip that it holds.
+    decoded = taken.success(
+        clip.reconstruct, list(clip.inputs), [clip.status, clip.view, clip.shown],
+        api_visibility="private", show_progress_on=clip.status, **LANE,
+    )  # fmt: skip
+    stopping(clip.stop, clip.status, [decoded])
+    clip.view.select(None, cancels=[decoded], **QUIET)

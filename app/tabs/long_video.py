@@ -10,6 +10,7 @@ import gradio as gr
 from app.files import fresh_file
 from app.generation import GRID_TOKENS, GenerateRequest, GeneratorService, with_chunk_bar
 from app.limits import MAX_GENERATED_CHUNKS, MAX_SEED
+from app.refusals import reason_in_status
 from app.share import Shared, number
 from app.shipped import EXAMPLE_VIDEO
 from app.stopping import stopping
@@ -83,6 +84,8 @@ def build(generators: GeneratorService, shared: Shared) -> None:
                     f"{note}"
                 ),
             )
+
+    long_video = reason_in_status(long_video, place=1, outputs=2)
 
     for name, component, parse in (
         ("story", prompt, str),

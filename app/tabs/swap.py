@@ -152,11 +152,11 @@ def build(service: VideoService, clip: Explore, tab: gr.Tab, shared: Shared) -> 
     tab.select(open_tab, everything, [begun, *swap_outputs, *edit_outputs], **swap_options)
     for name, component, parse in (
         ("b", other, choice(*prebaked_names())),
-        ("swap-k", swap_k, number(1, 100_000, whole=True)),
-        ("m", first, number(0, 100_000, whole=True)),
+        ("swap-k", swap_k, number(1, entry.num_registers, whole=True)),
+        ("m", first, number(0, entry.num_registers, whole=True)),
         ("look", look, choice(*(value for _, value in LOOKS))),
         ("hue", degrees, number(0, 360)),
-        ("edit-k", edit_k, number(1, 100_000, whole=True)),
+        ("edit-k", edit_k, number(1, entry.num_registers, whole=True)),
     ):
         shared.add(name, component, parse)
     picture.upload(lambda: UPLOADED, outputs=look, show_progress="hidden", api_visibility="private", queue=False)

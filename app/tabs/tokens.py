@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import gradio as gr
 from app.files import fresh_file
 from app.model_store import EMBEDDED
 from app.player import likeness, pair_payload, player
-from app.refusals import told
+from app.refusals import as_plain_text, told
 from app.service import VideoService
 from app.share import OPENED, query_of
 from app.tabs.explore import LANE, QUIET, Explore, request_of
@@ -110,9 +109,9 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
         tokens, _ = service.tokenize(request_of(*settings))
         return shown(Held(tokens, origin=settings), k)
 
-    def opened(now: Held | None, k: int, *settings: Any) -> tuple[Any, ...]:
+    def opened(now: Held | None, k: int, refused: str, *settings: Any) -> tuple[Any, ...]:
         """The tab comes to the front: take the clip of Explore unless it is here, or something else was opened."""
-        if now is not None and now.origin in ((), settings):
+        if (now is None and refused) or (now is not None and now.origin in ((), settings)):
             return (gr.skip(),) * 7
         return take(k, *settings)
 
@@ -156,7 +155,7 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
     settings = list(clip.settings)
     follow: dict[str, Any] = {"fn": None, "inputs": packed, "outputs": link, "js": LINK_JS, "show_progress": "hidden"}
     changes = [
-        tab.select(opened, [held, keep_k, *settings], outputs, **private),
+        tab.select(opened, [held, keep_k, refused, *settings], outputs, **private),
         again.click(take, [keep_k, *settings], outputs, **private),
         # Every click in its turn: "always_last" sends the data of the click it waited for again, not of the last one.
         strip.input(edit, [held, keep_k], outputs, trigger_mode="multiple", **private),
@@ -181,11 +180,6 @@ LINK_JS = """(text) => {
   if (text && strip && strip.offsetParent) window.flextokUrl.set("tokens", text, "");
   return text ? window.flextokUrl.link(`?tokens=${text}`) : "";
 }"""
-
-
-def as_plain_text(sentence: str) -> str:
-    """A sentence whose characters mean nothing to Markdown: names in it come from whoever made a link."""
-    return re.sub(r"([\\`*_\[\]()!#|~])", r"\\\1", sentence)
 
 
 def needed(now: Held | None) -> Held:

@@ -307,7 +307,9 @@ class VideoGeneratorPipeline(DiffusionPipeline):
         known = ids[ids > 1]
         if not len(known):
             unknown = ", ".join(self.unknown_words(prompt)[:8])
-            raise ValueError(f"this small model does not know: {unknown}" if unknown else "the prompt is empty")
+            if unknown:
+                raise ValueError(f"this small model does not know: {unknown}")
+            raise ValueError("no word of the prompt can be read" if prompt.strip() else "the prompt is empty")
         if len(known) > longest:
             raise ValueError(f"the prompt has {len(known)} words, this model reads {longest}")
         return known[None]

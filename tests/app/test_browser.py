@@ -54,7 +54,7 @@ def test_first_screen_plays_without_a_model(browser_page: Page) -> None:
     tab = browser_page
     expect(tab.get_by_role("heading", name="FlexTok Video")).to_be_visible()
     expect(tab.locator("#player .player .panels canvas")).to_have_count(7)  # original, four budgets, the grid twice
-    expect(tab.locator("#player .player .panels")).to_contain_text("do not fill one latent frame of 64 cells")
+    expect(tab.locator("#player .player .panels")).to_contain_text("1 of 17 frames encoded")
     before = player(tab, "frame") or ""
     expect(tab.locator("#player .player > div")).not_to_have_attribute("data-frame", before)
     tab.get_by_role("button", name="pause").click()
@@ -84,6 +84,10 @@ def test_slider_switches_budgets_without_the_server(browser_page: Page) -> None:
         wait_for(tab, "k", str(k))
         shown.add(picture(tab, "#player .player .stage"))
     assert len(shown) == 7
+    slider.fill("3")  # there is no grid of 8 cells, and one latent frame of it takes 64
+    expect(tab.locator("#player .player .panels")).to_contain_text("the largest grid within 40 tokens")
+    expect(tab.locator("#player .player .panels")).to_contain_text("do not fill one latent frame of 64 cells")
+    slider.fill("6")
     expect(tab.locator("#player .player .budget-line")).to_have_text("k = 64: 320 tokens = 400 bytes for 17 frames")
     assert not [url for url in sent if "queue/join" in url or "/call/" in url]
 

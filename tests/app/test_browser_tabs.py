@@ -200,6 +200,8 @@ def test_every_state_is_an_address(page: str, open_page: Open) -> None:
     go(other, "Swap and edit")
     expect(other).to_have_url(re.compile("tab=swap"))
     expect(other.locator("#swap-player .panels")).to_contain_text("tokens 1-2 of B")
+    other.goto(f"{page}?tab=swap&m=999&swap-k=0")  # what the sliders do not have is left out
+    expect(other.locator("#swap-status")).to_contain_text("the first 4 of 16")
     other.goto(f"{page}?tab=generate&action=spins&gk=4")
     expect(other.locator("#generate-k input[type=number]")).to_have_value("4")
     expect(other.locator("#action input[value=spins]")).to_be_checked()
@@ -305,8 +307,10 @@ def test_generated_clips_are_there_before_one_is_asked_for(tab: Page) -> None:
     expect(tab.locator("#long-video video")).to_be_visible()
     go(tab, "Generate")
     expect(tab.locator("#generate-player .panels canvas")).to_have_count(6)
+    before = state(tab, "#player").get_attribute("data-clip") or ""
     tab.locator("#to-explore").click()
-    expect(tab.locator("#status")).to_contain_text("The generated clip is loaded")
+    expect(state(tab, "#player")).not_to_have_attribute("data-clip", before)
+    expect(tab.locator("#status")).to_contain_text("Done")
 
 
 def test_a_text_becomes_a_clip_that_opens_in_explore(tab: Page) -> None:
@@ -324,9 +328,24 @@ def test_a_text_becomes_a_clip_that_opens_in_explore(tab: Page) -> None:
     tab.locator("#measured-metric").get_by_text("text match").click()
     expect(tab.locator("#study-by-size .ytitle")).to_have_text("text match")
     tab.locator("#to-explore").click()
-    expect(tab.locator("#status")).to_contain_text("The generated clip is loaded")
-    tab.get_by_role("button", name="Tokenize and decode").click()
+    example = state(tab, "#player").get_attribute("data-clip") or ""
+    expect(state(tab, "#player")).not_to_have_attribute("data-clip", example)  # what is shown is what Explore holds
     expect(tab.locator("#status")).to_contain_text("Done")
+    tab.locator("#clip").get_by_role("button", name="Clear").click()
+    expect(tab.locator("#status")).to_contain_text("decoded beforehand")
+    first = tab.locator("#player .player .examples button").first.get_attribute("title") or ""
+    expect(tab.locator("#status")).to_contain_text(first)
+    expect(state(tab, "#player")).to_have_attribute("data-ready", "7")
+
+
+def test_what_went_wrong_stays_on_the_screen(tab: Page, tmp_path: Path) -> None:
+    go(tab, "Explore")
+    (tmp_path / "text.mp4").write_text("no video")
+    tab.locator("#clip input[type=file]").set_input_files(tmp_path / "text.mp4")
+    expect(tab.locator("#status")).to_contain_text("Not done. 'text.mp4' is not a video")
+    close(tab.locator(".toast-body"))
+    tab.locator("#player .player .examples button").first.click()
+    expect(tab.locator("#status")).to_contain_text("decoded beforehand")
 
 
 def test_unknown_words_are_named(tab: Page) -> None:
