@@ -12,7 +12,7 @@ import numpy as np
 
 from app.limits import MAX_GENERATED_CHUNKS, MAX_SEED
 from app.player import panel_budgets, psnr_db, sprite
-from app.refusals import refusal, told
+from app.refusals import refusal, require_number, told
 from flextok.data.toybox_spec import ACTIONS, FPS
 
 if TYPE_CHECKING:
@@ -46,16 +46,11 @@ class GenerateRequest:
             raise refusal(f"Choose one of the actions or write a prompt; {self.action!s:.40} is neither.")
         if len(self.prompt) > MAX_PROMPT:
             raise refusal(f"The prompt has {len(self.prompt)} characters; at most {MAX_PROMPT} are read.")
-        for name, value, low, high in (
-            ("Tokens per latent frame", self.keep_k, 1, BUDGETS[-1]),
-            ("Seed", self.seed, 0, MAX_SEED),
-            ("Guidance", self.guidance, 0, 20),
-            ("Temperature", self.temperature, 0, 3),
-            ("Chunks", self.chunks, 1, MAX_GENERATED_CHUNKS),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:  # NaN too
-                given = "nothing" if value is None else f"{value!s:.40}"
-                raise refusal(f"{name} must be between {low} and {high}, not {given}.")
+        require_number("Tokens per latent frame", self.keep_k, 1, BUDGETS[-1], whole=True)
+        require_number("Seed", self.seed, 0, MAX_SEED, whole=True)
+        require_number("Guidance", self.guidance, 0, 20)
+        require_number("Temperature", self.temperature, 0, 3)
+        require_number("Chunks", self.chunks, 1, MAX_GENERATED_CHUNKS, whole=True)
 
     def wanted(self) -> dict[str, Any]:
         """Arguments of the pipeline."""

@@ -19,6 +19,15 @@ def refusal(sentence: str) -> gr.Error:
     return gr.Error(html.escape(sentence, quote=False), print_exception=False)
 
 
+def require_number(name: str, value: object, low: float, high: float, whole: bool = False) -> None:
+    """Raise gr.Error naming the value and the rule, unless it is a number in low..high; a field left empty is None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:  # refuses NaN
+        given = "nothing" if value is None else f"{value!s:.40}"
+        raise refusal(f"{name} must be between {low} and {high}, not {given}.")
+    if whole and value != int(value):
+        raise refusal(f"{name} must be a whole number, not {value}.")
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """A ValueError of the library (VideoError, TokenError, CheckpointError) is a sentence for the user."""

@@ -8,7 +8,7 @@ import gradio as gr
 
 from app.limits import MAX_FPS, MAX_GUIDANCE, MAX_LENGTH_S, MAX_SEED, MAX_STEPS
 from app.model_store import EMBEDDED
-from app.refusals import refusal
+from app.refusals import refusal, require_number
 from flextok.registry import ModelEntry
 
 
@@ -45,13 +45,8 @@ class Request:
             ("Seed", self.seed, 0, MAX_SEED, True),
         )
         for name, value, low, high, whole in rules:
-            if value is None and name not in ("Start", "Seed"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:  # NaN too
-                given = "nothing" if value is None else f"{value!s:.40}"
-                raise refusal(f"{name} must be between {low} and {high}, not {given}.")
-            if whole and int(value) != value:
-                raise refusal(f"{name} must be a whole number, not {value}.")
+            if value is not None or name in ("Start", "Seed"):
+                require_number(name, value, low, high, whole)
         parse_crop(self.crop)
 
 

@@ -19,7 +19,6 @@ import gradio as gr
 from app.player import prebaked, prebaked_names, qualities
 from app.request import parse_crop
 from app.shipped import EXAMPLES
-from app.stopping import stopping
 
 if TYPE_CHECKING:
     from app.tabs.explore import Explore
@@ -97,8 +96,7 @@ class Shared:
             clip.reconstruct, list(clip.inputs), [clip.status, clip.view, clip.shown],
             concurrency_limit=1, concurrency_id="cpu", **private,
         )  # fmt: skip
-        clip.view.select(None, cancels=[reopened], **private)
-        stopping(clip.stop, clip.status, [reopened])
+        clip.jobs.append(reopened)
 
 
 OPENED = "() => window.flextokUrl.opened()"

@@ -41,6 +41,7 @@ def build_demo(service: VideoService) -> gr.Blocks:
                 learn.build()
         endpoints.build(service, clip)
         shared.wire(demo, tabs, names, clip)
+        explore.wire_ends(clip)
         gr.Markdown(
             "An independent implementation of [VideoFlexTok](https://arxiv.org/abs/2604.12887), running on small "
             "weights that ship with it. Uploads stay on this server for an hour at most and are used for nothing else."

@@ -12,10 +12,10 @@ def whole_number(name: str, value: object, low: int, high: int | None = None) ->
     limit = f"{low} or more" if high is None else f"{low}..{high}"
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
         raise ValueError(f"{name}={value!r} must be a whole number in {limit}")
-    number = int(value)
-    if number < low or (high is not None and number > high):
-        raise ValueError(f"{name}={number} must be in {limit}")
-    return number
+    whole = int(value)
+    if whole < low or (high is not None and whole > high):
+        raise ValueError(f"{name}={whole} must be in {limit}")
+    return whole
 
 
 def number(name: str, value: object, low: float, high: float) -> float:

@@ -70,6 +70,8 @@ class Explore:
     """Start, length and crop; a handler that puts in a new clip sets them to `WHOLE`."""
     view: gr.HTML
     stop: gr.Button
+    jobs: list[Any]
+    """Events that change what is shown; a tab that puts a clip in adds its own, and `wire_ends` ends them all."""
     reconstruct: Callable[..., Iterator[tuple[Any, ...]]]
     """(*inputs) -> status, what the player shows, `shown`, again and again."""
     inputs: tuple[gr.components.Component, ...]
@@ -133,13 +135,6 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
         entry = service.entry(model_id)
         return entry.steps, entry.guidance, f"{entry.id} is picked; press Tokenize and decode."
 
-    def choose_example(event: gr.EventData) -> tuple[Any, ...]:
-        """The file of an example, so that it can be decoded anew with other settings; read whole."""
-        name = str(event._data.get("name"))
-        clip = prebaked(name)  # refuses names that are none
-        words = f"Shown: {clip['title']}, decoded beforehand."
-        return str(EXAMPLES / f"{name}.mp4"), words, qualities(clip), *WHOLE
-
     def reconstruct(
         video: str | None,
         also_k: int = 0,
@@ -186,11 +181,6 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
             return as_plain_text(str(error.message)), show_poster("")
         return f"{about} {plan} {RULE}", show_poster(sprite(frame[None]))
 
-    def first_example() -> tuple[Any, ...]:
-        """What is shown where no clip was chosen."""
-        clip = prebaked(prebaked_names()[0])
-        return clip, f"Shown: {clip['title']}, decoded beforehand.", qualities(clip), *WHOLE
-
     def other_seeds(event: gr.EventData, *settings: Any) -> tuple[str, dict[str, Any]]:
         """Decode the budget on the slider with several seeds; the clip is the first example if none was chosen."""
         request = request_of(*settings)
@@ -212,7 +202,7 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
     inputs = [video, also_k, start_s, length_s, fps, crop, steps, guidance, seed, model]
     outputs = [status, view, shown]
     settings = [video, start_s, length_s, fps, crop, steps, guidance, seed, model]
-    where = [start_s, length_s, crop]
+    where = (start_s, length_s, crop)
     private: dict[str, Any] = {**LANE, "api_visibility": "private", "show_progress_on": status}
     running = run.click(reconstruct, inputs, outputs, api_name="reconstruct", show_progress_on=status, **LANE)
     brief = [video, also_k, fps, steps, guidance, seed, model]
@@ -223,7 +213,7 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
     gr.on(
         [video.upload, video.stop_recording, converted.upload],
         lambda: WHOLE,
-        outputs=where,
+        outputs=list(where),
         **QUIET,
     )
     gr.on(
@@ -233,13 +223,6 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
     )  # fmt: skip
     seeds = view.submit(other_seeds, settings, [status, view], **private)
     jobs = [running, uploaded, found, decoded, seeds]
-    stopping(stop, status, jobs)
-    # What still runs is of the clip before, and would be shown over the example.
-    view.select(None, cancels=jobs, **QUIET)
-    # Without a clip the first example is shown again, because all tabs take that one then.
-    video.clear(None, cancels=jobs, **QUIET)
-    video.clear(first_example, outputs=[view, status, shown, *where], **AFTER_CANCEL)
-    view.select(choose_example, outputs=[video, status, shown, *where], **AFTER_CANCEL)
     for name, component, parse in (
         ("model", model, lambda text: choice(*(entry.id for entry, _ in service.known()))(text)),
         ("start", start_s, number(0, 86_400)),
@@ -253,7 +236,32 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
     ):
         shared.add(name, component, parse, rerun=True)
     gr.on([video.upload, video.stop_recording, converted.upload, video.clear], **FORGET_EXAMPLE)
-    return Explore(shown, video, status, tuple(settings), tuple(where), view, stop, reconstruct, tuple(inputs))
+    return Explore(shown, video, status, tuple(settings), where, view, stop, jobs, reconstruct, tuple(inputs))
+
+
+def wire_ends(clip: Explore) -> None:
+    """Wire what ends the jobs of this tab: Cancel, an example, Clear. To be called when all tabs have added theirs."""
+    stopping(clip.stop, clip.status, clip.jobs)
+    # What still runs is of the clip before, and would be shown over the example.
+    clip.view.select(None, cancels=clip.jobs, **QUIET)
+    clip.view.select(choose_example, outputs=[clip.video, clip.status, clip.shown, *clip.where], **AFTER_CANCEL)
+    # Without a clip the first example is shown again, because all tabs take that one then.
+    clip.video.clear(None, cancels=clip.jobs, **QUIET)
+    clip.video.clear(first_example, outputs=[clip.view, clip.status, clip.shown, *clip.where], **AFTER_CANCEL)
+
+
+def choose_example(event: gr.EventData) -> tuple[Any, ...]:
+    """The file of an example, so that it can be decoded anew with other settings; read whole."""
+    name = str(event._data.get("name"))
+    clip = prebaked(name)  # refuses names that are none
+    words = f"Shown: {clip['title']}, decoded beforehand."
+    return str(EXAMPLES / f"{name}.mp4"), words, qualities(clip), *WHOLE
+
+
+def first_example() -> tuple[Any, ...]:
+    """What is shown where no clip was chosen."""
+    clip = prebaked(prebaked_names()[0])
+    return clip, f"Shown: {clip['title']}, decoded beforehand.", qualities(clip), *WHOLE
 
 
 def status_line(progress: Progress) -> str:

@@ -123,5 +123,4 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, tab: gr.Ta
         clip.reconstruct, list(clip.inputs), [clip.status, clip.view, clip.shown],
         api_visibility="private", show_progress_on=clip.status, **LANE,
     )  # fmt: skip
-    stopping(clip.stop, clip.status, [decoded])
-    clip.view.select(None, cancels=[decoded], **QUIET)
+    clip.jobs.append(decoded)

@@ -287,8 +287,9 @@ class VideoGeneratorPipeline(DiffusionPipeline):
         if (prompt is None) == (action is None):
             raise ValueError("ask for a prompt or for an action, one of the two")
         value = prompt if action is None else action
-        several = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
-        asked: list[Any] = list(value or ()) if several else [value]
+        asked: list[Any] = (
+            list(value) if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else [value]
+        )
         if not asked:
             raise ValueError("nothing was asked for")
         for text in asked:
