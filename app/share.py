@@ -69,8 +69,9 @@ class Shared:
             names: tab ids to tabs; the first is the one that needs no name.
         """
         home = next(iter(names))
+        labels = json.dumps({"" if name == home else name: tab.label for name, tab in names.items()})
         for name, tab in names.items():
-            js = f"() => window.flextokUrl.tab({json.dumps('' if name == home else name)})"
+            js = f"() => window.flextokUrl.tab({json.dumps('' if name == home else name)}, {labels})"
             tab.select(fn=None, js=js, show_progress="hidden")
         components = [component for component, _, _ in self.entries.values()]
         rerun = gr.Textbox(visible="hidden", elem_id="decode-anew")

@@ -196,7 +196,9 @@ function mountLearn(element, content, server) {
 
   // --- moving about ----------------------------------------------------------------------------------------------
   function remember() {
-    window.history.replaceState(window.history.state, "", learnQuery(window.location.search, state) + window.location.hash);
+    const search = learnQuery(window.location.search, state);
+    if (window.flextokUrl) window.flextokUrl.replace(search);
+    else window.history.replaceState(window.history.state, "", search + window.location.hash);
   }
 
   function render() {

@@ -13,6 +13,11 @@ function withValue(search, name, value, fallback) {
   return text ? `?${text}` : "";
 }
 
+/** The tab that an address opens; "" for the first. */
+function tabOf(search) {
+  return new URLSearchParams(search).get("tab") || "";
+}
+
 /** Names that are Gradio's own and no state of ours. */
 function withoutOthers(search) {
   const params = new URLSearchParams(search);
@@ -27,17 +32,27 @@ function needsConversion(file, canPlay) {
 }
 
 function mountShare(publicAddress) {
-  const replace = (search) => history.replaceState(history.state, "", location.pathname + search + location.hash);
+  // What the page shows. Back puts an older address in the bar before any of this runs, and fields stay as they are.
+  let current = location.search;
+  let labels = {};
+  function write(method, search) {
+    current = search;
+    history[method](history.state, "", location.pathname + search + location.hash);
+  }
+  const replace = (search) => write("replaceState", search);
   // As it was when the page opened: tabs write to the address as they are mounted, before any handler reads it.
   const opened = location.search;
   window.flextokUrl = {
     opened: () => opened,
     get: (name) => new URLSearchParams(location.search).get(name),
+    replace,
     set: (name, value, fallback) => replace(withValue(location.search, name, value, fallback)),
-    /** A tab came to the front. Tokens in the address belong to their tab. */
-    tab: (name) => {
-      replace(withValue(location.search, "tab", name, ""));
-      if (name !== "tokens") replace(withValue(location.search, "tokens", "", ""));
+    /** A tab came to the front: Back leads to the one before. Tokens in the address belong to their tab. */
+    tab: (name, all) => {
+      labels = all;
+      const search = withValue(current, "tab", name, "");
+      const there = tabOf(location.search) === name; // an address or Back opened it
+      write(there ? "replaceState" : "pushState", name === "tokens" ? search : withValue(search, "tokens", "", ""));
     },
     /** An address of this page that others can open; on a Space the page lies in a frame with another one. */
     link: (search) => (publicAddress || location.origin + location.pathname) + search,
@@ -54,6 +69,16 @@ function mountShare(publicAddress) {
       link.remove();
     },
   };
+  window.addEventListener("popstate", () => {
+    const name = tabOf(location.search);
+    const moved = name !== tabOf(current);
+    replace(withValue(current, "tab", name, ""));
+    if (!moved) return;
+    // Tabs that find no room are buttons of a menu, which have a label alone.
+    const buttons = [...document.querySelectorAll("#tabs [role=tab], #tabs .overflow-dropdown button")];
+    const button = buttons.find((b) => b.textContent.trim() === labels[name]);
+    if (button) button.click();
+  });
   const canPlay = (type) => document.createElement("video").canPlayType(type);
   const visible = (node) => Boolean(node && node.getClientRects().length);
   /** Hand a file to an upload of the page; false where there is none to take it. */

@@ -200,15 +200,55 @@ def test_every_state_is_an_address(page: str, open_page: Open) -> None:
     go(other, "Swap and edit")
     expect(other).to_have_url(re.compile("tab=swap"))
     expect(other.locator("#swap-player .panels")).to_contain_text("tokens 1-2 of B")
-    other.goto(f"{page}?tab=swap&m=999&swap-k=0")  # what the sliders do not have is left out
-    expect(other.locator("#swap-status")).to_contain_text("the first 4 of 16")
+    assert other.problems == []  # type: ignore[attr-defined]
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "where", "text"),
+    [
+        ("tab=swap&m=999&swap-k=0", "#swap-status", "the first 4 of 16"),  # what the sliders do not have is left out
+        ("tab=rate-distortion&metric=ssim", "#rate-distortion .ytitle", "SSIM"),
+    ],
+)
+def test_an_address_opens_a_tab(page: str, open_page: Open, query: str, where: str, text: str) -> None:
+    # A page of its own: one that is left for another address says that its open requests were cut off.
+    other = open_page()
+    other.goto(f"{page}?{query}")
+    expect(other.locator(where)).to_contain_text(text)
+    assert other.problems == []  # type: ignore[attr-defined]
+    other.close()
+
+
+def test_an_address_fills_in_what_to_generate(page: str, open_page: Open) -> None:
+    other = open_page()
     other.goto(f"{page}?tab=generate&action=spins&gk=4")
     expect(other.locator("#generate-k input[type=number]")).to_have_value("4")
     expect(other.locator("#action input[value=spins]")).to_be_checked()
-    other.goto(f"{page}?tab=rate-distortion&metric=ssim")
-    expect(other.locator("#rate-distortion .ytitle")).to_have_text("SSIM")
     assert other.problems == []  # type: ignore[attr-defined]
     other.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_back_leads_to_the_tab_before_and_loses_nothing(page: str, open_page: Open, width: int) -> None:
+    tab = open_page(viewport={"width": width, "height": 800})
+    tab.goto(f"{page}?tab=generate")  # a tab that finds no room on the narrow page
+    prompt, slider = tab.locator("#prompt textarea"), tab.locator("#player .budget")
+    expect(prompt).to_be_visible()
+    go(tab, "Explore")
+    expect(prompt).not_to_be_visible()
+    slider.fill("0")
+    tab.go_back()
+    expect(prompt).to_be_visible()
+    prompt.fill("a red ball bounces")
+    prompt.blur()
+    expect(tab).to_have_url(re.compile("prompt="))
+    tab.go_forward()
+    expect(prompt).not_to_be_visible()
+    expect(slider).to_have_value("0")
+    expect(tab).to_have_url(re.compile("prompt="))  # what the fields hold, not what the older address said
+    assert not tab.problems  # type: ignore[attr-defined]
+    tab.close()
 
 
 def test_settings_become_scripts_and_files(tab: Page) -> None:
