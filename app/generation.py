@@ -195,7 +195,7 @@ def generated_payload(results: list[Generated], said: str, grid: Generated | Non
         "bitsPerToken": 10,
         "latentFrames": 1 + (len(finest.frames) - 1) // 4,
         "maxK": max(finest.keep_k, 2),
-        "shown": panel_budgets([result.keep_k for result in results]),
+        "shown": panel_budgets([result.keep_k for result in results[:-1]]),
         "registers": rows,
         "grid": [],
         "shortGrid": [],

@@ -86,8 +86,8 @@ def rate_distortion(
     if own:
         values, bits = own
         figure.add_scatter(
-            x=num_bytes(list(values), bits), y=list(values.values()), name="your clip, registers", mode="lines+markers",
-            line={"color": "#dc2626", "width": 1}, hovertemplate="%{x} bytes: %{y:.2f}",
+            x=num_bytes(list(values), bits), y=list(values.values()), name="the clip in Explore, registers",
+            mode="lines+markers", line={"color": "#dc2626", "width": 1}, hovertemplate="%{x} bytes: %{y:.2f}",
         )  # fmt: skip
     ceiling = part["vae"][metric]
     figure.add_shape(

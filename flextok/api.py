@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from flextok.device_checks import check_dtype, usable_device
 from flextok.hub import MissingFileError, download, is_repo_id
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
@@ -54,9 +55,11 @@ def load_tokenizer(
 
     Raises:
         CheckpointError: a ValueError in one sentence: no such model, no network, damaged or foreign files.
-        ValueError: an option that this source does not have.
+        ValueError: an option that this source does not have, or a device that is not here.
     """
     name = str(source)
+    device = None if device is None else usable_device(device)
+    check_dtype(dtype)
     if name in EMBEDDED:
         if device_map is not None or reference or revision is not None:
             raise ValueError(f"revision, device_map and reference are for models of the Hub, which {name!r} is not")

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from flextok.api import load_embedded, load_folder
+from flextok.device_checks import check_dtype, usable_device
 from flextok.models.ar_transformer import ARTransformer
 from flextok.models.loading import CheckpointError, load_strict, read_json
 from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
@@ -36,7 +37,10 @@ def load_generator(
 
     Raises:
         CheckpointError: a ValueError in one sentence: no such model, damaged or foreign files.
+        ValueError: a device that is not here.
     """
+    device = None if device is None else usable_device(device)
+    check_dtype(dtype)
     name, tokenizer_name = EMBEDDED_GENERATORS.get(str(source), (None, ""))
     folder = ASSETS / name if name else Path(source)
     if not folder.is_dir():

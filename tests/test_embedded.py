@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,19 @@ def test_command_line_says_one_sentence_when_something_is_wrong(arguments: list[
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("load", [flextok.load_tokenizer, flextok.load_generator])
+@pytest.mark.parametrize(
+    "options",
+    [{"device": "gpu"}, {"device": "cuda:99"}, {"device": 1.5}, {"dtype": "float16"}, {"dtype": torch.int8}],
+)
+def test_a_wrong_place_or_format_is_one_sentence(load: Callable[..., object], options: dict[str, object]) -> None:
+    (name,) = options
+    with pytest.raises(ValueError, match=name) as error:
+        load(**options)
+    assert len(str(error.value)) < 120
+    assert "\n" not in str(error.value)
 
 
 def test_half_precision_gives_nearly_the_same(video: torch.Tensor) -> None:

@@ -88,7 +88,7 @@ def build(service: VideoService, clip: Explore, tab: gr.Tab, shared: Shared) -> 
     def swap(name: str, path: str | None, k: int, m: int, *settings: Any) -> tuple[str, dict[str, Any]]:
         a, b = both(name, path, settings)
         k = min(int(k), a.keep_k)
-        m = min(int(m), k)
+        asked, m = m, min(int(m), k)
         with told():
             a, b = a.prefix(k), b.prefix(k)
             mixed = a.with_ids(swap_prefix(a.array(), b.array(), m))
@@ -100,7 +100,8 @@ def build(service: VideoService, clip: Explore, tab: gr.Tab, shared: Shared) -> 
                          f"A: {likeness(of_a, swapped)}", f"B: {likeness(of_b, swapped)}"], swapped),
             [("Clip B", [f"k = {k}"], of_b)],
         )  # fmt: skip
-        return f"Shown: the first {m} of {k} tokens from B.", clips
+        fewer = f" There are no {asked}: k is {k}." if asked > k else ""
+        return f"Shown: the first {m} of {k} tokens from B.{fewer}", clips
 
     def edit(
         name: str, path: str | None, look: str, degrees: float, picture: str | None, k: int, *settings: Any

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from flextok.chunking import ChunkPlan
+from flextok.device_checks import usable_device
 from flextok.hub import download, is_repo_id
 from flextok.models.layers.transformer import Block
 from flextok.pipelines.pipeline_tokenizer import TokenizerInfo
@@ -165,6 +166,7 @@ def load_released(
     Raises:
         CheckpointError: it cannot be fetched or read, its config is not understood, or its weights do not fit.
         InsufficientMemoryError: it does not fit the device; says what is needed and what is free.
+        ValueError: a device that is not here, or another dtype.
     """
     name = str(source)
     folder = download(name, (CONFIG_NAME, WEIGHTS_NAME), revision) if is_repo_id(name) else Path(source)
@@ -174,7 +176,7 @@ def load_released(
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype} must be one of {', '.join(map(str, DTYPES))}")
     set_dtypes(checkpoint.model, dtype)
-    target = torch.device(device) if device is not None else default_device()
+    target = usable_device(device) if device is not None else default_device()
     size = checkpoint.config.vae_video_sizes or checkpoint.model.smallest_size()
     estimate = estimate_memory(checkpoint.model, size, target)
     logger.info("%s needs %s as %s", name, estimate, dtype)

@@ -79,5 +79,5 @@ def _prediction(before: Tensor, target: Tensor, code_dim: int, free: int) -> Ten
 def least_squares(inputs: Tensor, targets: Tensor, ridge: float = 1e-3) -> Tensor:
     """Weights (i, o) that map inputs (n, i) to targets (n, o), with a little ridge."""
     gram = inputs.T @ inputs
-    gram += ridge * gram.diagonal().mean().clamp(min=1e-6) * torch.eye(len(gram))
+    gram += ridge * gram.diagonal().mean().clamp(min=1e-6) * torch.eye(len(gram), device=gram.device)
     return torch.linalg.solve(gram, inputs.T @ targets)

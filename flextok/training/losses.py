@@ -18,7 +18,7 @@ def pixel_metric(vae: AutoencoderCausalVideo, latents: Tensor, epsilon: float = 
     """
     c, h, w = (latents.shape[i] for i in (1, 3, 4))
     base = vae.decode(latents)
-    touched = torch.zeros(1, 1, 1, h, w)
+    touched = latents.new_zeros(1, 1, 1, h, w)
     touched[..., ::stride, ::stride] = 1
     responses = []
     for channel in range(c):
@@ -27,7 +27,7 @@ def pixel_metric(vae: AutoencoderCausalVideo, latents: Tensor, epsilon: float = 
         responses.append((vae.decode(moved) - base).flatten())
     response = torch.stack(responses)  # (c, pixels)
     gram = (response @ response.T).double()
-    gram = gram / gram.diagonal().mean() + 1e-3 * torch.eye(c, dtype=torch.float64)
+    gram = gram / gram.diagonal().mean() + 1e-3 * torch.eye(c, dtype=torch.float64, device=gram.device)
     return torch.linalg.cholesky(gram).T.float()  # L with L^T L = gram
 
 

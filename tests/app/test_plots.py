@@ -23,11 +23,13 @@ def test_every_curve_of_the_results_is_drawn() -> None:
         for metric in METRICS:
             figure = rate_distortion(report, clip_set, metric, 10, ({1: 18.0, 64: 22.0}, 16))
             traces = {trace.name: trace for trace in figure.data}
-            assert {"registers", "3D grid, coarser cells", "H.264", "AV1", "your clip, registers"} <= set(traces)
+            assert {"registers", "3D grid, coarser cells", "H.264", "AV1", "the clip in Explore, registers"} <= set(
+                traces
+            )
             expected = [row[metric] for row in report[clip_set]["register"].values()]
             assert list(traces["registers"].y) == expected
             assert list(traces["registers"].x) == [7, 13, 25, 50, 100, 200, 400]
-            assert list(traces["your clip, registers"].x) == [10, 640]
+            assert list(traces["the clip in Explore, registers"].x) == [10, 640]
             assert figure.layout.shapes[0].y0 == report[clip_set]["vae"][metric]
 
 
