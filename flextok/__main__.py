@@ -158,7 +158,10 @@ def main(arguments: list[str] | None = None) -> int:
     command = tyro.cli(Command, args=arguments, prog="python -m flextok")  # type: ignore[arg-type]
     try:
         command.run()
-    except (ValueError, OSError) as error:  # VideoError and CheckpointError are ValueErrors, made for users
+    except OSError as error:
+        print(f"error: {error if error.filename is None else f'{error.filename}: {error.strerror}'}", file=sys.stderr)
+        return 2
+    except ValueError as error:  # VideoError and CheckpointError are ValueErrors, made for users
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

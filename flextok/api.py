@@ -123,9 +123,22 @@ def _placed(pipe: VideoTokenizerPipeline, name: str, device: str | torch.device 
     return pipe if device is None else pipe.to(device)
 
 
+def _refuse_what_is_no_model(path: Path) -> None:
+    if not path.exists():
+        raise CheckpointError(f"{path} is no folder, no file and no Hub id; built in are {', '.join(EMBEDDED)}")
+    if (path / "config.json").is_file() and not (path / "model_index.json").exists():
+        part = read_json(path / "config.json").get("_class_name")
+        if part in TOKENIZERS:
+            raise CheckpointError(
+                f"{path} holds a {part} without its VAE; put both together with python -m "
+                "flextok.training.export_tokenizer"
+            )
+
+
 def _own_format(name: str, revision: str | None) -> Path | None:
     """The folder, fetched if need be, of a model in our own format; None for a released checkpoint."""
     if not is_repo_id(name):
+        _refuse_what_is_no_model(Path(name))
         return None if is_released(Path(name)) else Path(name)
     if any(entry.id == name and entry.source == "hub" for entry in MODELS):
         return None

@@ -19,7 +19,7 @@ def fingerprint(files: Sequence[Path]) -> str:
         ValueError: there are no files, or one is gone.
     """
     if not files:
-        raise ValueError("weights that were never saved have no fingerprint; save the tokenizer and load it again")
+        raise ValueError("a tokenizer has a fingerprint once it is saved and loaded again with flextok.load_tokenizer")
     total = hashlib.sha256()
     for path in files:
         try:

@@ -40,7 +40,7 @@ def apply_edits(ids: np.ndarray, edits: Sequence[Edit], levels: Sequence[int], s
     Raises:
         TokenError: an edit lies outside the ids.
     """
-    ids = ids.astype(np.int64)  # files hold narrower ones, which sums of digits overflow
+    ids = np.asarray(ids).astype(np.int64)  # files hold narrower ones, which sums of digits overflow
     edited = ids.copy()
     for number, edit in enumerate(edits):
         rng = np.random.default_rng([seed, number])

@@ -20,6 +20,7 @@ from flextok.data.toybox_spec import TEST_SEEDS
 from flextok.metrics.reconstruction import psnr
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.reconstruction import Clip, grid_at_equal_tokens, load_clip, sweep
+from flextok.registry import ASSETS
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,12 @@ def test_a_wrong_place_or_format_is_one_sentence(load: Callable[..., object], op
         load(**options)
     assert len(str(error.value)) < 120
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("source", "says"), [("embeded", "built in are"), (ASSETS / "embedded/tokenizer", "its VAE")])
+def test_what_is_no_model_is_one_sentence(source: str | Path, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        flextok.load_tokenizer(source)
 
 
 def test_half_precision_gives_nearly_the_same(video: torch.Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -39,7 +40,10 @@ def bash_commands(repository: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("command", "changes"),
     [
-        ("python -m flextok reconstruct", {"clip.mp4": "assets/examples/1-rolls.mp4", "--k 1 4 16 64": "--k 1 4"}),
+        (
+            "python -m flextok reconstruct clip.mp4",
+            {"clip.mp4": "assets/examples/1-rolls.mp4", "--k 1 4 16 64": "--k 1 4"},
+        ),
         ("python -m flextok info", {}),
         ("python -m space_config.deploy --dry-run", {" space": " OUT/space"}),
         ("python -m app.static_export", {" site": " OUT/site"}),
@@ -57,7 +61,7 @@ def test_bash_commands_run(repository: Path, tmp_path: Path, command: str, chang
 
 
 def test_training_on_ones_own_videos(repository: Path, tmp_path: Path) -> None:
-    """The three commands at tiny size, on the example clips as somebody's folder."""
+    """The commands at tiny size, on the example clips as somebody's folders."""
     text = (repository / "README.md").read_text()
     block = re.search(r"<!-- own videos -->\n```bash\n(.*?)```\n<!-- end -->", text, re.DOTALL)
     assert block
@@ -65,14 +69,19 @@ def test_training_on_ones_own_videos(repository: Path, tmp_path: Path) -> None:
     for old, new in (
         ("--num-clips 20000", "--num-clips 8"),
         ("/path/to/videos", "assets/examples"),
-        ("train_tokenizer register ", f"train_tokenizer register-tiny --run.out {tmp_path}/run "),
+        ("/path/to/other-videos", "assets/examples"),
+        ("train_tokenizer register ", "train_tokenizer register-tiny --run.out runs/register "),
+        ("train_tokenizer register-full ", "train_tokenizer register-tiny --finetune --run.out runs/register-full "),
+        ("--k 1 4 16", "--k 1 4"),
         ("accelerate launch", "accelerate launch --cpu"),
         ("runs/", f"{tmp_path}/"),
     ):
         assert old in script, old
         script = script.replace(old, new)
     run(script, repository)
-    assert list((tmp_path / "run/weights").glob("*.safetensors"))
+    report = json.loads((tmp_path / "mine/metrics.json").read_text())
+    assert report["model"] == "my-tokenizer"
+    assert [row["keep_k"] for row in report["budgets"]] == [1, 4]
 
 
 def run(script: str, repository: Path) -> None:

@@ -45,6 +45,8 @@ class FrechetVideoDistance(Metric):
 
     def update(self, video: Tensor, real: bool) -> None:
         """Add clips, (n, 3, T, H, W) in [-1, 1] as the extractor wants them, to the real or to the other set."""
+        if not len(video):
+            return
         features = self.extractor(video).to(self.real_sum)  # (n, d)
         side = "real" if real else "other"
         setattr(self, f"{side}_sum", getattr(self, f"{side}_sum") + features.sum(0))

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flextok.metrics.reconstruction import require_same_shape
 from flextok.metrics.scorer import BATCH, Scorer
 
 
@@ -16,7 +17,11 @@ def scorer_distance(scorer: Scorer, video: Tensor, reference: Tensor) -> Tensor:
     At every place of the scorer's two convolutional stages the feature vectors are brought to unit length; their
     squared difference is averaged over places, then over stages. No weights are fitted to human judgement (LPIPS's
     are), and what the network does not know (faces, text) it does not see.
+
+    Raises:
+        ValueError: the shapes differ.
     """
+    require_same_shape(video, reference)
     device = next(scorer.model.parameters()).device
     parts = []
     for clips, others in zip(video.clamp(-1, 1).split(BATCH), reference.split(BATCH), strict=True):

@@ -91,7 +91,7 @@ class VideoTokenizerPipeline(DiffusionPipeline):
 
     @property
     def fingerprint(self) -> str:
-        """Names the weights by their content; ValueError for a pipeline that was not loaded from files."""
+        """Names the weights by their content; ValueError unless `flextok.load_tokenizer` loaded it."""
         return fingerprint(self.weight_files)
 
     @property
@@ -285,6 +285,8 @@ class VideoTokenizerPipeline(DiffusionPipeline):
         expected = self._noise_shape(token_ids)
         if latents is not None and tuple(latents.shape) != expected:
             raise ValueError(f"latents must be {expected} for these tokens, got {tuple(latents.shape)}")
+        if latents is not None and not bool(latents.isfinite().all()):
+            raise ValueError("latents must be finite numbers")
 
     def prepare_latents(
         self, token_ids: Tensor, generator: Generator | None = None, latents: Tensor | None = None
@@ -328,6 +330,8 @@ class VideoTokenizerPipeline(DiffusionPipeline):
 
     def _check_video(self, video: Tensor) -> None:
         height, width = (self.tokenizer.config.latent_size[i] * self.vae.spatial_ratio for i in (1, 2))
+        if not isinstance(video, Tensor):
+            raise ValueError(f"video must be a tensor (b, 3, T, {height}, {width}), not {type(video).__name__}")
         if video.ndim != 5 or video.shape[1] != 3 or tuple(video.shape[3:]) != (height, width) or not video.numel():
             raise ValueError(f"video must be (b, 3, T, {height}, {width}), got {tuple(video.shape)}")
         check_pixels(video)

@@ -55,9 +55,3 @@ def shares(what: str, count: int, weights: Sequence[float]) -> np.ndarray:
     if len(values) != count or not (np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
         raise ValueError(f"{count} {what} need as many weights, none negative and not all 0, got {list(weights)}")
     return values / values.sum()
-
-
-def require_validation(num_validation: int, least: int) -> None:
-    """Raise ValueError for fewer validation clips than a sample sheet shows."""
-    if num_validation < least:
-        raise ValueError(f"num_validation={num_validation} must be at least {least}: the sample sheet shows so many")

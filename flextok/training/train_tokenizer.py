@@ -20,11 +20,9 @@ import tyro
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from flextok.data.datasets import ToyboxDataset
 from flextok.data.latent_cache import LatentCache
-from flextok.data.pixels import to_float, to_uint8
+from flextok.data.pixels import to_uint8
 from flextok.data.toybox_labels import ATTRIBUTES, NUM_CLASSES
-from flextok.data.toybox_spec import VALIDATION_SEEDS
 from flextok.metrics.reconstruction import psnr
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
@@ -32,11 +30,12 @@ from flextok.models.loading import WEIGHTS_NAME, load_strict
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.sampling import sample_latents
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
-from flextok.training.configs import RunConfig, require_validation, shares
+from flextok.training.configs import RunConfig, shares
 from flextok.training.fit_codec import fit_codec
 from flextok.training.losses import metric_error, motion_weights, pixel_metric
 from flextok.training.sheets import clip_rows
 from flextok.training.trainer import step_rng, train
+from flextok.training.validation import validation_clips
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,8 @@ class TokenizerConfig:
     num_fit: int = 8000
     """Clips the linear codec is computed from."""
     num_validation: int = 16
+    validation_bank: Path | None = None
+    """Clip bank to be measured and looked at, of clips that are not trained on; Toybox's validation clips if none."""
 
 
 class MeaningReader(nn.Module):
@@ -181,11 +182,16 @@ class TokenizerStage:
         self.vae = load_strict(AutoencoderCausalVideo, config.vae).to(memory_format=torch.channels_last)
         self.caches = [LatentCache(folder) for folder in config.caches]
         self.probabilities = shares("caches", len(self.caches), config.cache_weights)
-        require_validation(config.num_validation, 4)
-        toybox = ToyboxDataset(VALIDATION_SEEDS)
-        self.video = to_float(np.stack([toybox[i] for i in range(config.num_validation)]))
+        self.video = validation_clips(config.num_validation, 4, config.validation_bank)
         with torch.no_grad():
             self.latents = self.vae.encode(self.video).mean
+        shape = tuple(self.latents.shape[1:])
+        for folder, cache in zip(config.caches, self.caches, strict=True):
+            if cache.latents.shape[1:] != shape:
+                raise ValueError(
+                    f"{folder} holds latents {cache.latents.shape[1:]}, the validation clips have {shape}; give a "
+                    "--validation-bank of the same size"
+                )
         metric = pixel_metric(self.vae, self.latents[:8])
         self.model = self._make_model(metric)
         self.module = TokenizerObjective(self.model, metric, config)

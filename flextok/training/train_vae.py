@@ -11,15 +11,15 @@ import torch
 import tyro
 from torch import Tensor, nn
 
-from flextok.data.datasets import ClipBank, ToyboxDataset
+from flextok.data.datasets import ClipBank
 from flextok.data.pixels import to_float, to_uint8
-from flextok.data.toybox_spec import VALIDATION_SEEDS
 from flextok.metrics.reconstruction import psnr
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.loading import load_strict
-from flextok.training.configs import RunConfig, require_validation, shares
+from flextok.training.configs import RunConfig, shares
 from flextok.training.sheets import clip_rows
 from flextok.training.trainer import step_rng, train
+from flextok.training.validation import validation_clips
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class VAEConfig:
     num_frames: tuple[int, ...] = (9, 9, 9, 17)
     """A step trains on windows of one of these lengths, drawn uniformly."""
     num_validation: int = 24
+    validation_bank: Path | None = None
+    """Clip bank to be measured and looked at, of clips that are not trained on; Toybox's validation clips if none."""
     encoder_widths: tuple[int, int] = (96, 160)
     decoder_widths: tuple[int, int] = (128, 224)
     encoder_blocks: tuple[int, int] = (2, 3)
@@ -87,9 +89,7 @@ class VAEStage:
         self.module = VAEObjective(self.vae.to(memory_format=torch.channels_last), config)
         self.banks = [ClipBank(folder) for folder in config.banks]
         self.probabilities = shares("banks", len(self.banks), config.bank_weights)
-        require_validation(config.num_validation, 6)
-        toybox = ToyboxDataset(VALIDATION_SEEDS)
-        self.validation = to_float(np.stack([toybox[i] for i in range(config.num_validation)]))
+        self.validation = validation_clips(config.num_validation, 6, config.validation_bank)
 
     def batch(self, step: int, rows: slice) -> dict[str, Tensor]:
         rng = step_rng(self.config.run.seed, step)

@@ -71,6 +71,20 @@ def step_rng(seed: int, step: int, *more: int) -> np.random.Generator:
     return np.random.default_rng((seed, step, *more))
 
 
+def require_same_start(run: RunConfig) -> None:
+    """Raise ValueError where the run in `run.out` has another seed or began from other weights than are asked for."""
+    try:
+        before = json.loads((run.out / "config.json").read_text())["run"]
+    except (OSError, ValueError, KeyError):
+        return  # nothing is known of it
+    for name, asked in (("seed", str(run.seed)), ("init_from", str(run.init_from))):
+        there = str(before.get(name))
+        if there != asked:
+            raise ValueError(
+                f"{run.out} holds a run with {name}={there}, and {name}={asked} is asked for; give another --run.out"
+            )
+
+
 def learning_rate_factor(step: int, run: RunConfig) -> float:
     """Linear warm-up, constant, linear cool-down to 0 (a run can be prolonged from any state before the cool-down)."""
     up = min(1.0, (step + 1) / max(run.warmup_steps, 1))
@@ -82,7 +96,7 @@ def train(stage: Stage, run: RunConfig, config: object) -> None:
     """Run the stage to `run.steps`, from the newest state in `run.out` if there is one.
 
     Raises:
-        ValueError: the batch is not divisible by the number of processes.
+        ValueError: the batch is not divisible by the number of processes; `run.out` holds a run that began otherwise.
     """
     if run.threads:
         torch.set_num_threads(run.threads)
@@ -108,12 +122,14 @@ def train(stage: Stage, run: RunConfig, config: object) -> None:
     accelerator.register_for_checkpointing(progress, ema)
     run.out.mkdir(parents=True, exist_ok=True)
     if (state := newest_state(run.out)) is not None:
+        require_same_start(run)
         accelerator.load_state(str(state))
         for optimizer, groups in zip(optimizers, asked, strict=True):  # what this call asks for, not what was saved
             for group, (base_lr, weight_decay) in zip(optimizer.param_groups, groups, strict=True):
                 group |= {"base_lr": base_lr, "weight_decay": weight_decay}
         if accelerator.is_main_process:
-            logger.info("resumed %s at step %d", state, progress.step)
+            ended = "; it has ended: ask for more --run.steps" if progress.step >= run.steps else ""
+            logger.info("resumed %s at step %d%s", state, progress.step, ended)
     ema.to(accelerator.device)  # a state comes on the CPU
     if accelerator.is_main_process:
         (run.out / "config.json").write_text(json.dumps(asdict(config), default=str, indent=1))  # type: ignore[call-overload]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,6 +69,13 @@ def test_a_resumed_run_has_the_learning_rate_it_is_given(run: RunConfig) -> None
     assert before < 1
     assert after == before
     assert json.loads((run.out / "config.json").read_text())["run"]["lr"] == 0.0
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"init_from": Path("other")}])
+def test_a_run_that_began_otherwise_is_not_gone_on_with(run: RunConfig, change: dict[str, Any]) -> None:
+    trained(run)
+    with pytest.raises(ValueError, match="give another"):
+        trained(replace(run, **change))
 
 
 def test_a_run_killed_in_its_last_evaluation_writes_its_weights_when_started_again(run: RunConfig) -> None:

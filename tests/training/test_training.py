@@ -24,6 +24,7 @@ from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
 from flextok.models.loading import load_strict
 from flextok.models.register_tokenizer import RegisterTokenizer
+from flextok.training.configs import RunConfig
 from flextok.training.export_scorer import ExportConfig as ScorerExport
 from flextok.training.export_scorer import main as export_scorer
 from flextok.training.losses import metric_error, motion_weights, pixel_metric
@@ -31,6 +32,7 @@ from flextok.training.train_ar import PRESETS as AR_PRESETS
 from flextok.training.train_ar import ARStage
 from flextok.training.train_scorer import PRESETS as SCORER_PRESETS
 from flextok.training.train_scorer import ScorerStage
+from flextok.training.train_tokenizer import TokenizerConfig, TokenizerStage
 from flextok.training.train_vae import with_deeper_decoder
 
 NUM_CLIPS = 6
@@ -168,6 +170,21 @@ def test_what_a_clip_is_told_does_not_depend_on_the_processes(world: Path, tmp_p
     whole, halves = stage.batch(3, slice(0, 2)), [stage.batch(3, slice(i, i + 1)) for i in range(2)]
     for name in ("sequence", "classes"):
         assert torch.equal(whole[name], torch.cat([half[name] for half in halves]))
+
+
+def test_a_run_is_measured_on_a_bank_of_ones_own(world: Path, tmp_path: Path) -> None:
+    config = TokenizerConfig(
+        RunConfig(tmp_path), vae=world / "vae", caches=(world / "cache",), validation_bank=world / "bank",
+        num_registers=4, dim=32, encoder_depth=1, decoder_depth=1, head_dim=16, num_validation=4,
+    )  # fmt: skip
+    stage = TokenizerStage(config)
+    bank = ClipBank(world / "bank")
+    assert torch.equal(stage.video, to_float(np.stack([bank[i] for i in range(4)])))
+    with pytest.raises(ValueError, match="must be at least 4"):
+        TokenizerStage(dataclasses.replace(config, num_validation=3))
+    fill_bank(ToyboxDataset(range(4), 32), tmp_path / "small", 4, {})
+    with pytest.raises(ValueError, match="validation-bank of the same size"):
+        TokenizerStage(dataclasses.replace(config, validation_bank=tmp_path / "small"))
 
 
 @pytest.mark.slow
