@@ -23,6 +23,7 @@ from flextok.registry import ModelEntry
 if TYPE_CHECKING:  # the page itself does not load PyTorch
     from torch import Tensor
 
+    from app.request import Request
     from app.service import Progress
     from flextok.reconstruction import Reconstruction
 
@@ -41,7 +42,7 @@ def player(
     """The component. Its event `select` carries `name` when an example was chosen; its value is a payload.
 
     Args:
-        examples: {"name", "title", "thumbnail"} each; the thumbnail is a URL.
+        examples: `example_buttons`, or none.
         load_example: name -> payload, called by the page outside the queue, so it only reads a file.
     """
 
@@ -143,10 +144,12 @@ def pair_payload(
     }
 
 
-def qualities(clip: dict[str, Any]) -> dict[str, Any]:
-    """Of what a player shows: PSNR by budget, the number of latent frames, and bits of a token."""
+def qualities(clip: dict[str, Any], request: Request) -> dict[str, Any]:
+    """Of what a player shows: PSNR by budget, the number of latent frames, bits of a token, and what it was made of."""
     psnr = {result["k"]: result["psnr"] for result in clip["registers"]}
-    return {"psnr": psnr, "latent_frames": clip["latentFrames"], "bits": clip["bitsPerToken"]}
+    return {
+        "psnr": psnr, "latent_frames": clip["latentFrames"], "bits": clip["bitsPerToken"], "reads": request.reads
+    }  # fmt: skip
 
 
 def psnr_db(a: np.ndarray, b: np.ndarray) -> float:
@@ -221,6 +224,15 @@ def source_frames(clip: dict[str, Any]) -> np.ndarray:
     """The frames of a payload's source, uint8 (T, H, W, 3), as its sprite keeps them."""
     picture = Image.open(io.BytesIO(base64.b64decode(clip["source"].split(",", 1)[1])))
     return np.stack(np.split(np.asarray(picture), clip["numFrames"], axis=1))
+
+
+def example_buttons() -> list[dict[str, str]]:
+    """The row of examples: `id` is that of the clip that is shown when a button is pressed."""
+    clips = {name: prebaked(name) for name in prebaked_names()}
+    return [
+        {"name": name, "title": clip["title"], "id": clip["id"], "thumbnail": thumbnail(clip)}
+        for name, clip in clips.items()
+    ]
 
 
 def thumbnail(clip: dict[str, Any]) -> str:

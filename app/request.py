@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -30,6 +31,11 @@ class Request:
     guidance: float | None = None
     seed: int = 0
     model: str = EMBEDDED
+
+    @property
+    def reads(self) -> tuple[Any, ...]:
+        """Which pixels are decoded, and by which model: what is on the screen is of a request that reads the same."""
+        return self.path, self.start_s, self.length_s, self.fps, self.crop, self.model
 
     def check(self, entry: ModelEntry) -> None:
         """Raises gr.Error naming the value and the rule."""

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 import gradio as gr
 
 from app.player import prebaked, prebaked_names, qualities
-from app.request import parse_crop
+from app.request import Request, parse_crop
 from app.shipped import EXAMPLES
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Shared:
             if example in prebaked_names():
                 payload = prebaked(str(example))
                 path, status = str(EXAMPLES / f"{example}.mp4"), f"Shown: {payload['title']}, decoded beforehand."
-                shown = [path, payload, status, qualities(payload)]
+                shown = [path, payload, status, qualities(payload, Request(path))]
             return ["&".join(sorted(self.reruns & values.keys())) or gr.skip(), tab, *shown, *updates]
 
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from app.learn.content import baked
-from app.player import STATIC, prebaked, prebaked_names, thumbnail
+from app.player import STATIC, example_buttons, prebaked_names
 from app.shipped import PREBAKED
 from app.tabs.learn import SCRIPTS, STYLES, page_content, read
 
@@ -49,15 +49,9 @@ def export(out: Path) -> None:
         shutil.copyfile(STATIC / name, out / name)
     shutil.copyfile(STATIC / "edition.html", out / "index.html")
     (out / "style.css").write_text(read(("edition.css", *STYLES)), encoding="utf-8")
-    write_json(out / "content.json", {**page_content(), "examples": examples()})
+    write_json(out / "content.json", {**page_content(), "examples": example_buttons()})
     write_json(out / "learn.json", baked())
     (out / "README.md").write_text(CARD, encoding="utf-8")
-
-
-def examples() -> list[dict[str, str]]:
-    """What the row of examples shows."""
-    clips = {name: prebaked(name) for name in prebaked_names()}
-    return [{"name": name, "title": clip["title"], "thumbnail": thumbnail(clip)} for name, clip in clips.items()]
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -67,7 +67,8 @@ function mountLearn(element, content, server) {
   teacher.addEventListener("change", () => {
     state.teacher = teacher.checked;
     predictions.clear();
-    render();
+    if (state.handout) handout(true);
+    else render();
     remember();
   });
 
@@ -165,11 +166,14 @@ function mountLearn(element, content, server) {
 
   // --- the printable page: every step, with pictures that stand still; answers at the end, unless they are hidden ----
   let handouts = 0;
+  /** Only a page that shows the handout prints it; another tab may be in front. */
+  const printing = () => document.body.classList.toggle("learn-printing", state.handout && root.getClientRects().length > 0);
+  new IntersectionObserver(printing).observe(root);
   async function handout(on) {
     state.handout = on;
     handouts += 1;
     const turn = handouts;
-    document.body.classList.toggle("learn-printing", on);
+    printing();
     for (let node = element.querySelector(".learn").parentElement; node; node = node.parentElement) node.classList.toggle("learn-path", on);
     tools.querySelector(".learn-handout").textContent = on ? "Back to the steps" : "Printable page";
     nav.hidden = on;
@@ -181,7 +185,8 @@ function mountLearn(element, content, server) {
     for (const [index, step] of steps.entries()) {
       const host = h("div", { class: "learn-widget" });
       main.append(h("article", { class: "learn-card" }, stepHead(index), h("p", { class: "learn-ask", text: step.question.ask }),
-        h("ul", { class: "learn-boxes" }, ...step.question.options.map((text, i) => h("li", { text: `☐ ${"ABCD"[i]}. ${text}` }))), state.teacher ? "" : host, // what is to try gives the answers away
+        h("ul", { class: "learn-boxes" }, ...step.question.options.map((text, i) => h("li", { text: `☐ ${"ABCD"[i]}. ${text}` }))), 
+        state.teacher ? h("p", { text: `What is to be tried here gives the answer away: it is in the app, at step ${index + 1}.` }) : host,
         ...step.figures.map(figure), h("p", { class: "learn-remember" }, h("b", { text: "To keep: " }), step.remember)));
       const widget = buildWidget(index, host);
       const { answer, why } = step.question;

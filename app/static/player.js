@@ -218,7 +218,7 @@ function mountPlayer(element, props, watch, trigger, server) {
     return loaded.get(name);
   }
 
-  const examplesSeen = new Set(props.value ? [props.value.id] : []);
+  const exampleClips = new Set((props.examples || []).map((example) => example.id));
   const left = new Set(); // clips that were left for an example: what still comes of them is not shown
   let asked = 0; // examples load at their own pace; the one asked for last is shown
   for (const example of props.examples || []) {
@@ -233,8 +233,7 @@ function mountPlayer(element, props, watch, trigger, server) {
       const turn = asked;
       const found = await load(example.name);
       if (turn !== asked) return;
-      examplesSeen.add(found.id);
-      if (payload && !examplesSeen.has(payload.id)) left.add(payload.id);
+      if (payload && !exampleClips.has(payload.id)) left.add(payload.id);
       show(found);
       if (url) url.set("example", example.name, "");
       trigger("select", { name: example.name });

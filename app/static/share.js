@@ -97,6 +97,16 @@ function mountShare(publicAddress) {
     event.preventDefault();
     event.stopImmediatePropagation();
   }
+  // The second of two quick clicks would cancel a job that is ending already, which Gradio answers with an error.
+  let pressed = { button: null, at: 0 };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest(".press-once");
+    if (!button) return;
+    if (button === pressed.button && event.timeStamp - pressed.at < 600) {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    } else pressed = { button, at: event.timeStamp };
+  }, true);
   document.addEventListener("change", (event) => {
     if (event.target.matches("#clip input[type=file]")) redirect(event, event.target.files[0]);
   }, true);

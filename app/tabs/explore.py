@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,8 +26,8 @@ from app.limits import (
 )
 from app.model_store import EMBEDDED
 from app.picker import model_picker, picker_rows, show_models
-from app.player import payload, player, prebaked, prebaked_names, qualities, seeds_payload, sprite, thumbnail
-from app.refusals import as_plain_text, reason_in_status
+from app.player import example_buttons, payload, player, prebaked, prebaked_names, qualities, seeds_payload, sprite
+from app.refusals import as_plain_text, reason_in_status, refusal
 from app.request import Request
 from app.runtime import ZERO_GPU
 from app.service import Progress, VideoService
@@ -97,10 +98,9 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
     """Lay out and wire the tab. It opens with shipped results, so it needs no model for them."""
     gr.Markdown(INTRO)
     entry = service.entry(EMBEDDED)
-    clips = {name: prebaked(name) for name in prebaked_names()}
-    examples = [{"name": name, "title": clip["title"], "thumbnail": thumbnail(clip)} for name, clip in clips.items()]
-    view = player(next(iter(clips.values()), None), examples, prebaked, elem_id="player", share=True)
-    shown = gr.State(qualities(next(iter(clips.values()))))
+    opened, _, opened_of, *_ = first_example()
+    view = player(opened, example_buttons(), prebaked, elem_id="player", share=True)
+    shown = gr.State(opened_of)
     status = gr.Markdown("Shown: an example, decoded beforehand. Upload a clip to see your own.", elem_id="status")
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
@@ -109,8 +109,8 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
             with gr.Row(elem_id="clip-other"):
                 converted = gr.UploadButton("GIF, AVI or another format", file_types=None, size="sm")
             with gr.Row():
-                run = gr.Button("Tokenize and decode", variant="primary", elem_id="run")
-                stop = gr.Button("Cancel", elem_id="cancel")
+                run = gr.Button("Tokenize and decode", variant="primary", elem_id="run", elem_classes="press-once")
+                stop = gr.Button("Cancel", elem_id="cancel", elem_classes="press-once")
             cost = gr.Markdown(service.cost(EMBEDDED, None, entry.steps, entry.guidance), elem_id="cost")
         with gr.Column(scale=1, min_width=280):
             with gr.Accordion("Clip and decoder settings", open=False):
@@ -155,7 +155,7 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
         request = replace(settings, also_k=also_k or None)
         for progress in service.reconstruct(request):
             clip = payload(progress, service.entry(model), note(model))
-            yield status_line(progress), clip, qualities(clip)
+            yield status_line(progress), clip, qualities(clip, settings)
 
     reconstruct = reason_in_status(reconstruct)
 
@@ -181,9 +181,11 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
             return as_plain_text(str(error.message)), show_poster("")
         return f"{about} {plan} {RULE}", show_poster(sprite(frame[None]))
 
-    def other_seeds(event: gr.EventData, *settings: Any) -> tuple[str, dict[str, Any]]:
-        """Decode the budget on the slider with several seeds; the clip is the first example if none was chosen."""
+    def other_seeds(event: gr.EventData, shown: dict[str, Any], *settings: Any) -> tuple[str, dict[str, Any]]:
+        """Decode the budget on the slider of the clip on the screen with several seeds."""
         request = request_of(*settings)
+        if request.reads != shown["reads"]:  # a job that was cancelled before it showed anything, or other settings
+            raise refusal("What is shown is not yet of this clip and these settings; press Tokenize and decode first.")
         results = service.seeds(request, event._data.get("k"))
         words = f"Shown: k = {results[0].keep_k} from {len(results)} seeds, in a row of their own."
         return words, seeds_payload(str(event._data.get("clip"))[:64], results)
@@ -221,7 +223,7 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
         show_progress="hidden", api_visibility="private", trigger_mode="always_last",
         concurrency_limit=2, concurrency_id="preview",
     )  # fmt: skip
-    seeds = view.submit(other_seeds, settings, [status, view], **private)
+    seeds = view.submit(other_seeds, [shown, *settings], [status, view], **private)
     jobs = [running, uploaded, found, decoded, seeds]
     for name, component, parse in (
         ("model", model, lambda text: choice(*(entry.id for entry, _ in service.known()))(text)),
@@ -255,13 +257,15 @@ def choose_example(event: gr.EventData) -> tuple[Any, ...]:
     name = str(event._data.get("name"))
     clip = prebaked(name)  # refuses names that are none
     words = f"Shown: {clip['title']}, decoded beforehand."
-    return str(EXAMPLES / f"{name}.mp4"), words, qualities(clip), *WHOLE
+    path = str(EXAMPLES / f"{name}.mp4")
+    return path, words, qualities(clip, request_of(path)), *WHOLE
 
 
 def first_example() -> tuple[Any, ...]:
     """What is shown where no clip was chosen."""
-    clip = prebaked(prebaked_names()[0])
-    return clip, f"Shown: {clip['title']}, decoded beforehand.", qualities(clip), *WHOLE
+    # A value equal to the one before does not reach the player, and examples are chosen in it without the server.
+    clip = {**prebaked(prebaked_names()[0]), "turn": uuid.uuid4().hex}
+    return clip, f"Shown: {clip['title']}, decoded beforehand.", qualities(clip, request_of(None)), *WHOLE
 
 
 def status_line(progress: Progress) -> str:

@@ -52,8 +52,8 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, tab: gr.Ta
                 guidance = gr.Slider(0, 6, 3, step=0.1, label="Guidance scale", elem_id="generate-guidance")
                 temperature = gr.Slider(0, 1.5, 1.0, step=0.05, label="Temperature", elem_id="temperature")
             with gr.Row():
-                run = gr.Button("Generate", variant="primary", elem_id="generate")
-                stop = gr.Button("Stop", elem_id="generate-stop")
+                run = gr.Button("Generate", variant="primary", elem_id="generate", elem_classes="press-once")
+                stop = gr.Button("Stop", elem_id="generate-stop", elem_classes="press-once")
                 to_explore = gr.Button("Open in Explore", elem_id="to-explore")
     gr.Examples([[text] for text in PROMPTS], prompt, label="Texts to try", api_name=False)  # type: ignore[arg-type]
     status = gr.Markdown(SHOWN_FIRST, elem_id="generate-status")

@@ -53,8 +53,8 @@ def build(generators: GeneratorService, shared: Shared) -> None:
             keep_k = gr.Slider(1, 64, 8, step=1, label="Tokens per latent frame, k", elem_id="long-k")
             seed = gr.Number(0, minimum=0, maximum=MAX_SEED, precision=0, label="Seed", elem_id="long-seed")
             with gr.Row():
-                run = gr.Button("Generate", variant="primary", elem_id="long-generate")
-                stop = gr.Button("Stop", elem_id="long-stop")
+                run = gr.Button("Generate", variant="primary", elem_id="long-generate", elem_classes="press-once")
+                stop = gr.Button("Stop", elem_id="long-stop", elem_classes="press-once")
         with gr.Column(min_width=280):
             video = gr.Video(
                 str(EXAMPLE_VIDEO), label="The video so far", autoplay=True, loop=True, elem_id="long-video", height=340

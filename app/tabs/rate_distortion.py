@@ -59,8 +59,10 @@ def build(service: VideoService, demo: gr.Blocks, tab: gr.Tab, shown: gr.State, 
     inputs, outputs = [clip_set, metric, threshold, shown], [plot, needed]
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     # A state that an unqueued event sets, as choosing an example does, has no `change`: so also when the tab opens.
-    redraws = [tab.select, clip_set.change, metric.change, threshold.release, shown.change]
+    redraws = [tab.select, clip_set.change, metric.change, shown.change]
     gr.on(redraws, draw, inputs, outputs, **quiet)
+    # `change`, not `release`: an address sets it too, after the first drawing.
+    threshold.change(draw, inputs, outputs, trigger_mode="always_last", **quiet)
     demo.load(draw, inputs, outputs, **quiet)
     shared.add("clips", clip_set, choice(*(name for _, name in sets)))
     shared.add("metric", metric, choice(*METRICS))

@@ -74,7 +74,7 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
             again = gr.Button("Take the clip in Explore", elem_id="take-clip")
 
     def shown(now: Held, k: int, turn: int = 0) -> tuple[Any, ...]:
-        """Everything that follows the tokens: strip, player, link and words."""
+        """Everything that follows the tokens: strip, player, link and words; nothing is refused any more."""
         k = min(int(k), now.tokens.keep_k)
         levels = service.levels(now.tokens.model)
         with told():
@@ -102,6 +102,7 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
             slider,
             text,
             words,
+            "",
         )
 
     def take(k: int, *settings: Any) -> tuple[Any, ...]:
@@ -112,7 +113,7 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
     def opened(now: Held | None, k: int, refused: str, *settings: Any) -> tuple[Any, ...]:
         """The tab comes to the front: take the clip of Explore unless it is here, or something else was opened."""
         if (now is None and refused) or (now is not None and now.origin in ((), settings)):
-            return (gr.skip(),) * 7
+            return (gr.skip(),) * len(outputs)
         return take(k, *settings)
 
     def edit(event: gr.EventData, now: Held | None, k: int) -> tuple[Any, ...]:
@@ -126,7 +127,7 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
     def open_file(path: str | None, k: int) -> tuple[Any, ...]:
         """Tokens from an uploaded file."""
         if path is None:
-            return (gr.skip(),) * 7
+            return (gr.skip(),) * len(outputs)
         with told():
             tokens = load_tokens(path)
         return shown(Held(tokens), min(k, tokens.keep_k))
@@ -136,11 +137,11 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
         try:
             with told():
                 found = unpack(text)
-            yield Held(found), "Working: opening the link ...", *(gr.skip(),) * 5, gr.Tabs(selected="tokens"), ""
-            yield *shown(Held(found), found.keep_k), gr.skip(), ""
+            yield Held(found), "Working: opening the link ...", *(gr.skip(),) * 5, "", gr.Tabs(selected="tokens")
+            yield *shown(Held(found), found.keep_k), gr.skip()
         except gr.Error as error:
             words = f"**The link was not opened.** {as_plain_text(error.message)}"
-            yield None, gr.skip(), *(gr.skip(),) * 5, gr.Tabs(selected="tokens"), words
+            yield None, gr.skip(), *(gr.skip(),) * 5, words, gr.Tabs(selected="tokens")
 
     def as_file(suffix: str, now: Held | None) -> str:
         """A new token file."""
@@ -150,7 +151,7 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
         save_tokens(held.tokens.with_ids(ids), path)
         return str(path)
 
-    outputs = [held, status, strip, view, keep_k, packed, size]
+    outputs = [held, status, strip, view, keep_k, packed, size, refused]
     private: dict[str, Any] = {**LANE, "api_visibility": "private", "show_progress_on": status}
     settings = list(clip.settings)
     follow: dict[str, Any] = {"fn": None, "inputs": packed, "outputs": link, "js": LINK_JS, "show_progress": "hidden"}
@@ -161,7 +162,7 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
         strip.input(edit, [held, keep_k], outputs, trigger_mode="multiple", **private),
         keep_k.release(other_budget, [held, keep_k], outputs, trigger_mode="always_last", **private),
         upload.upload(open_file, [upload, keep_k], outputs, **private),
-        in_address.change(from_address, in_address, [*outputs, tabs, refused], **private),
+        in_address.change(from_address, in_address, [*outputs, tabs], **private),
     ]
     # Only a page that was opened with tokens takes a place in the queue.
     demo.load(

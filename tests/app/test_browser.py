@@ -11,6 +11,8 @@ import gradio
 import pytest
 from playwright.sync_api import Page, expect
 
+from app.player import prebaked, prebaked_names
+
 pytestmark = pytest.mark.browser
 MEDIA = Path(gradio.__file__).parent / "media_assets" / "videos"
 
@@ -145,6 +147,40 @@ def test_same_tokens_from_other_seeds(browser_page: Page) -> None:
     expect(tab.locator("#player .player .seeds canvas")).to_have_count(0)
 
 
+def test_clear_shows_the_first_example_whatever_came_before(page: str, open_page: Callable[..., Page]) -> None:
+    tab = open_page()
+    tab.goto(f"{page}?example=3-spins")
+    expect(tab.locator("#clip video")).to_be_visible()
+    clear, clip = tab.get_by_label("Clear").first, tab.locator("#player .player > div")
+    clear.click()
+    expect(tab.locator("#clip video")).to_have_count(0)
+    first = prebaked(prebaked_names()[0])["id"]
+    expect(clip).to_have_attribute("data-clip", first)
+    tab.locator("#player .player .examples button").nth(3).click()
+    expect(tab.locator("#clip video")).to_be_visible()
+    expect(clip).not_to_have_attribute("data-clip", first)
+    clear.click()
+    expect(clip).to_have_attribute("data-clip", first)
+    tab.close()
+
+
+def test_seeds_are_of_the_clip_on_the_screen(page: str, open_page: Callable[..., Page]) -> None:
+    tab = open_page()
+    tab.goto(page)
+    expect(tab.locator("#player .player .panels canvas").first).to_be_visible()
+    tab.get_by_role("button", name="Clip and decoder settings").click()
+    tab.get_by_label("Frames per s").fill("4")
+    tab.get_by_label("Frames per s").blur()
+    tab.get_by_role("button", name="Same tokens, other seeds").click()
+    expect(tab.locator(".toast-body")).to_contain_text("press Tokenize and decode first")
+    expect(tab.locator("#player .player .seeds canvas")).to_have_count(0)
+    tab.locator("#run").dblclick()
+    expect(tab.locator("#status")).to_contain_text("Done")
+    tab.get_by_role("button", name="Same tokens, other seeds").click()
+    expect(tab.locator("#player .player .seeds canvas")).to_have_count(5)
+    tab.close()
+
+
 def test_uploaded_videos_go_through(browser_page: Page) -> None:
     tab = browser_page
     for name in ("world.mp4", "b.mp4"):
@@ -182,7 +218,7 @@ def test_cancel_keeps_what_was_ready(browser_page: Page) -> None:
     tab.locator("#run").click()
     expect(tab.locator("#player .player > div")).not_to_have_attribute("data-clip", before)
     tab.wait_for_function("(n => 0 < n && n < 7)(document.querySelector('#player .player > div').dataset.ready)")
-    tab.locator("#cancel").click()
+    tab.locator("#cancel").dblclick()  # the second finds nothing to cancel
     expect(tab.locator("#status")).to_contain_text("Cancelled")
     tab.wait_for_timeout(1500)
     expect(tab.locator("#status")).to_contain_text("Cancelled")

@@ -152,6 +152,9 @@ def test_a_token_link_carries_the_clip(tab: Page, page: str, open_page: Open) ->
         other = open_page()
         other.goto(f"{page}?tokens={wrong}")
         expect(other.locator("#link-refused")).to_contain_text(says)
+        other.locator("#take-clip").click()
+        expect(other.locator("#tokens-status")).to_contain_text("Shown")
+        expect(other.locator("#link-refused")).not_to_be_visible()
         other.close()
 
 
@@ -209,6 +212,7 @@ def test_every_state_is_an_address(page: str, open_page: Open) -> None:
     [
         ("tab=swap&m=999&swap-k=0", "#swap-status", "the first 4 of 16"),  # what the sliders do not have is left out
         ("tab=rate-distortion&metric=ssim", "#rate-distortion .ytitle", "SSIM"),
+        ("tab=rate-distortion&metric=ssim&good=26", "#tokens-needed", "26.0 dB"),
     ],
 )
 def test_an_address_opens_a_tab(page: str, open_page: Open, query: str, where: str, text: str) -> None:
@@ -360,7 +364,7 @@ def test_a_text_becomes_a_clip_that_opens_in_explore(tab: Page) -> None:
     expect(tab.locator("#generate-status")).to_contain_text("The grid's own generator")
     still(tab, "#generate-player")
     pictures = [
-        picture(tab, f"#generate-player [data-panel={name}] canvas") for name in ("k1", "k16", "generated-grid")
+        picture(tab, f"#generate-player [data-panel={name}] canvas") for name in ("k1", "original", "generated-grid")
     ]
     assert len(set(pictures)) == 3
     tab.get_by_role("button", name=re.compile("Measured")).click()

@@ -190,9 +190,11 @@ def test_teacher_mode_hides_answers_and_the_handout_holds_them_otherwise(browser
     expect(tab.locator(".learn-main")).to_have_attribute("data-step", "all")
     expect(tab.locator(".learn-main article")).to_have_count(NUM_STEPS)
     expect(tab.locator(".learn-answers")).to_have_count(0)
-    tab.get_by_role("button", name="Back to the steps").click()
-    tab.get_by_label("Teacher mode").uncheck()
+    tab.get_by_label("Teacher mode").uncheck()  # the sheet stays a sheet, now with the answers
+    expect(tab.locator(".learn-answers li")).to_have_count(NUM_STEPS)
     assert "teacher" not in tab.url
+    tab.get_by_role("button", name="Back to the steps").click()
+    expect(tab.locator(".learn-main")).to_have_attribute("data-step", "3")
     tab.get_by_role("button", name="Printable page").click()
     expect(tab.locator(".learn-answers li")).to_have_count(NUM_STEPS)
     tab.emulate_media(media="print")
