@@ -4,8 +4,8 @@ from __future__ import annotations
 
 
 def prefix_lengths(num_registers: int) -> tuple[int, ...]:
-    """Powers of two up to K: 1, 2, 4, ..., K; training draws one of them, in the paper
-    uniformly; every budget between them works too.
+    """Powers of two up to K: 1, 2, 4, ..., K. Training draws one of them (the paper uniformly, ours by weights that may
+    differ); every budget between them works too.
 
     Raises:
         ValueError: num_registers < 1.

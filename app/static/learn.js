@@ -185,8 +185,8 @@ function mountLearn(element, content, server) {
     for (const [index, step] of steps.entries()) {
       const host = h("div", { class: "learn-widget" });
       main.append(h("article", { class: "learn-card" }, stepHead(index), h("p", { class: "learn-ask", text: step.question.ask }),
-        h("ul", { class: "learn-boxes" }, ...step.question.options.map((text, i) => h("li", { text: `☐ ${"ABCD"[i]}. ${text}` }))), 
-        state.teacher ? h("p", { text: `What is to be tried here gives the answer away: it is in the app, at step ${index + 1}.` }) : host,
+        h("ul", { class: "learn-boxes" }, ...step.question.options.map((text, i) => h("li", { text: `☐ ${"ABCD"[i]}. ${text}` }))),
+        state.teacher ? h("p", { text: `What is to be tried here gives the answer away; it is in the app, at step ${index + 1}.` }) : host,
         ...step.figures.map(figure), h("p", { class: "learn-remember" }, h("b", { text: "To keep: " }), step.remember)));
       const widget = buildWidget(index, host);
       const { answer, why } = step.question;
