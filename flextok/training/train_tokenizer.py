@@ -2,7 +2,8 @@
 
 `register` and `grid` share objective, data and decoder; registers alone have a linear codec, a decoder that starts from
 its prediction, and a head that reads what happens. Two phases, as in the paper: all parts with a time-causal decoder;
-then (`--finetune`) the decoder alone, with full attention and the clean first latent frame given half of the time.
+then (`--finetune`) the decoder with full attention and the clean first latent frame given half of the time, alone or
+(`--train-encoder`) with the tokens going on.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class TokenizerConfig:
     cache_weights: tuple[float, ...] = ()
     finetune: bool = False
     """Second phase: frozen tokens, full attention in the decoder, first frame given half of the time."""
+    train_encoder: bool = False
+    """Train the encoder in the second phase too: tokens go on changing, and generators have to be trained anew."""
     num_registers: int = 64
     num_free_registers: int = 1
     """Registers that the linear codec leaves to the transformers; all of them is no codec."""
@@ -72,6 +75,10 @@ class TokenizerConfig:
     """How much more errors count where something moves (`motion_weights`)."""
     meaning_weight: float = 0.1
     """Weight of reading the ground truth of Toybox clips from the free registers alone, where caches have labels."""
+    meaning_attributes: tuple[str, ...] = (
+        "action", "shape", "color", "size", "floor", "sky", "start_x", "start_y", "end_x", "end_y",
+    )  # fmt: skip
+    """What is read; a few codes cannot hold all of it, so fewer names are read better."""
     fit_codec: bool = False
     """Compute the register tokenizer's linear codec from the caches first; a new model always does. From weights
     that have none yet, all other parts are taken over (`run.init_from`)."""
@@ -81,16 +88,20 @@ class TokenizerConfig:
     validation_bank: Path | None = None
     """Clip bank to be measured and looked at, of clips that are not trained on; Toybox's validation clips if none."""
 
+    @property
+    def frozen_tokens(self) -> bool:
+        return self.finetune and not self.train_encoder
+
 
 class MeaningReader(nn.Module):
     """Reads what happens in a clip from a few codes: a small MLP with one classifier for each attribute."""
 
-    attributes = ("action", "shape", "color", "size", "floor", "sky", "start_x", "start_y", "end_x", "end_y")
-
-    def __init__(self, size: int, hidden: int = 256) -> None:
+    def __init__(self, size: int, attributes: tuple[str, ...], hidden: int = 256) -> None:
         super().__init__()
+        if unknown := set(attributes) - set(ATTRIBUTES):
+            raise ValueError(f"meaning_attributes {sorted(unknown)} are none of {', '.join(ATTRIBUTES)}")
         self.trunk = nn.Sequential(nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU())
-        self.heads = nn.ModuleDict({name: nn.Linear(hidden, NUM_CLASSES[name]) for name in self.attributes})
+        self.heads = nn.ModuleDict({name: nn.Linear(hidden, NUM_CLASSES[name]) for name in attributes})
 
     def forward(self, codes: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of labels (b, len(ATTRIBUTES)), -1 where a clip has none; guessing gives 1.
@@ -129,14 +140,14 @@ class TokenizerObjective(nn.Module):
         else:
             self.budgets = model.token_budgets
             frozen = [model.encoder, model.codec]
-            if config.meaning_weight and not config.finetune:
+            if config.meaning_weight and not config.frozen_tokens:
                 t, size = model.config.latent_size[0], model.codec.free
-                self.reader = MeaningReader(t * size)
+                self.reader = MeaningReader(t * size, config.meaning_attributes)
         weights = np.asarray(config.budget_weights or [1.0] * len(self.budgets))
         if len(weights) != len(self.budgets):
             raise ValueError(f"{len(weights)} budget_weights do not fit the budgets {self.budgets}")
         self.budget_probabilities = weights / weights.sum()
-        if config.finetune:
+        if config.frozen_tokens:
             for part in frozen:
                 part.requires_grad_(False)
 
@@ -169,7 +180,7 @@ class TokenizerObjective(nn.Module):
         return {"loss": loss, "loss_at_one": loss_at_one, "meaning": meaning}
 
     def _codes(self, latents: Tensor, budget: int) -> Tensor:
-        if not self.config.finetune:
+        if not self.config.frozen_tokens:
             return self.model.quantized_codes(latents, budget)
         with torch.no_grad():
             self.model.code_norm.eval()

@@ -150,6 +150,20 @@ def test_second_phase_freezes_the_tokens(kind: str, cls: type, world: Path, tmp_
     assert not torch.equal(before.decoder.blocks[0].attn.wq.weight, after.decoder.blocks[0].attn.wq.weight)
 
 
+@pytest.mark.slow
+def test_second_phase_may_go_on_with_what_the_tokens_say(world: Path, tmp_path: Path) -> None:
+    options = tokenizer_options(world)
+    launch("train_tokenizer", "register-tiny", tmp_path / "one", *options)
+    first = tmp_path / "one/weights"
+    options = (*options, "--finetune", "--train-encoder", "--meaning-attributes", "action", "color")
+    rows = launch("train_tokenizer", "register-tiny", tmp_path / "two", *options, "--run.init-from", str(first))
+    assert 0.5 < rows[0]["meaning"] < 1.5
+    before, after = (load_strict(RegisterTokenizer, folder) for folder in (first, tmp_path / "two/weights"))
+    assert after.config.decoder_attention == "full"
+    assert not torch.equal(before.encoder.blocks[0].attn.wq.weight, after.encoder.blocks[0].attn.wq.weight)
+    assert not torch.equal(before.code_norm.mean, after.code_norm.mean)
+
+
 def test_a_cache_that_is_filled_again_forgets_the_old_labels(world: Path, tmp_path: Path) -> None:
     fill_cache(CacheConfig(world / "vae", world / "bank", tmp_path / "cache", limit=2))
     assert (LatentCache(tmp_path / "cache").labels >= 0).all()
