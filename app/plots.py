@@ -99,6 +99,34 @@ def rate_distortion(
     return styled(figure, "bytes for 17 frames", METRICS[metric])
 
 
+READ = {"action": ("action", "#6366f1"), "color": ("object's colour", "#db2777"), "sky": ("sky", "#0891b2")}
+
+
+def read_by_budget(report: Mapping[str, Any], clip_set: str = "toybox_test") -> go.Figure:
+    """What the Toybox scorer still reads in decoded clips, in % of them, against the tokens that are kept."""
+    read = report[clip_set]["read"]
+    figure = go.Figure()
+    for attribute, (label, colour) in READ.items():
+        for model, name, dash in (("register", "registers", "solid"), ("grid_coarser", "3D grid", "dash")):
+            figure.add_scatter(
+                x=[int(k) for k in read[model]], y=[100 * row[attribute] for row in read[model].values()],
+                name=f"{label}, {name}", mode="lines+markers", line={"color": colour, "dash": dash},
+                hovertemplate="k = %{x}: %{y:.0f} %",
+            )  # fmt: skip
+        source = 100 * read["sources"][attribute]
+        figure.add_shape(
+            type="line",
+            x0=0,
+            x1=1,
+            xref="paper",
+            y0=source,
+            y1=source,
+            line={"color": colour, "dash": "dot", "width": 1},
+        )
+    styled(figure, "tokens per latent frame, k", "clips in which it is read rightly, %", range(9))
+    return figure.update_yaxes(range=[0, 104])
+
+
 GENERATION_METRICS = {
     "class_score": "class score",
     "text_match": "text match",

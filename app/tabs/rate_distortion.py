@@ -9,7 +9,17 @@ from typing import Any
 import gradio as gr
 
 from app.model_store import EMBEDDED
-from app.plots import LATENT_FRAMES, METRICS, SETS, curve, num_bytes, rate_distortion, results, tokens_needed
+from app.plots import (
+    LATENT_FRAMES,
+    METRICS,
+    SETS,
+    curve,
+    num_bytes,
+    rate_distortion,
+    read_by_budget,
+    results,
+    tokens_needed,
+)
 from app.service import VideoService
 from app.share import Shared, choice, number
 
@@ -18,6 +28,12 @@ PROTOCOL = (
     "measured against the source pixels at 64 px. Made by `python -m flextok.bench reconstruction`; the codecs run at "
     "their coarsest settings, with their headers and without a container. PSNR and SSIM reward blur: a decoder that "
     "invents plausible detail scores lower than one that leaves it out."
+)
+READ_PROTOCOL = (
+    "### What do the first tokens say?\n"
+    "A small network that was trained on Toybox's ground truth, the Toybox scorer, looks at the decoded clips: in how "
+    "many of the {clips} test clips does it still read what was in the source? Dotted: the source clips themselves, in "
+    "which it errs too. The grid at the same number of tokens has coarser cells."
 )
 
 
@@ -43,6 +59,8 @@ def build(service: VideoService, demo: gr.Blocks, tab: gr.Tab, shown: gr.State, 
     needed = gr.Markdown(elem_id="tokens-needed")
     gr.DownloadButton("Download all curves as CSV", csv_file(report, bits), elem_id="csv")
     gr.Markdown(PROTOCOL)
+    gr.Markdown(READ_PROTOCOL.format(clips=report["toybox_test"]["clips"]))
+    gr.Plot(read_by_budget(report), show_label=False, elem_id="read-by-budget")
 
     def draw(clip_set: str, metric: str, threshold: float, shown: dict[str, Any]) -> tuple[Any, str]:
         """The plot, and how many tokens are needed."""

@@ -2,6 +2,7 @@
 
 Toybox test clips (seeds never trained on) and real videos given by path (none of them trained on), against the source
 pixels: the VAE alone (the ceiling), registers at every budget, the grid at equal tokens; solvers by steps; ids in use.
+Of Toybox clips, whose truth is known, also what the Toybox scorer still reads in them.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ from flextok.api import load_embedded
 from flextok.bench import codecs, results
 from flextok.data.datasets import ToyboxDataset
 from flextok.data.pixels import to_float, to_uint8
+from flextok.data.toybox_labels import labels_of_seeds
 from flextok.data.toybox_spec import HELD_OUT_SEEDS, TEST_SEEDS
 from flextok.data.video_read import probe_video, read_video
 from flextok.metrics.reconstruction import psnr, ssim
+from flextok.metrics.scorer import load_scorer
+from flextok.metrics.scores import attribute_hits
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.schedulers.scheduling_rectified_flow import SOLVERS, RectifiedFlowScheduler
 from flextok.training.sheets import clip_rows
@@ -32,6 +36,8 @@ from flextok.training.sheets import clip_rows
 BATCH = 16
 Item = TypeVar("Item")
 SOLVER_STEPS = (1, 2, 4, 8, 16)
+READ = ("action", "color", "shape", "floor", "sky")
+"""Attributes of Toybox that are looked for in decoded clips."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +55,19 @@ class Options:
 def main(arguments: list[str] | None = None) -> None:
     options = tyro.cli(Options, args=arguments, prog="python -m flextok.bench reconstruction")
     register, grid = load_embedded("embedded"), load_embedded("embedded-grid")
-    sets = {
-        "toybox_test": _toybox(TEST_SEEDS, options.clips),
-        "toybox_held_out_combinations": _toybox(HELD_OUT_SEEDS, max(options.clips // 3, 1)),
+    seeds = {
+        "toybox_test": TEST_SEEDS[: options.clips],
+        "toybox_held_out_combinations": HELD_OUT_SEEDS[: max(options.clips // 3, 1)],
     }
+    sets = {name: _toybox(part) for name, part in seeds.items()}
     real = list(_windows(options, register.info.fps, register.info.height))
     if real:
         sets["real"] = torch.cat(real)
     report: dict[str, object] = {"defaults": {"num_inference_steps": register.config.num_inference_steps,
                                               "guidance_scale": register.config.guidance_scale}}  # fmt: skip
     for name, video in sets.items():
-        report[name] = _measure(register, grid, video)
+        labels = labels_of_seeds(seeds[name]) if name in seeds else None
+        report[name] = _measure(register, grid, video, labels)
     report["solvers_toybox_test"] = _solvers(register, sets["toybox_test"][:32])
     if options.sheet:
         _write_sheet(register, sets["toybox_test"], options.sheet)
@@ -67,9 +75,9 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"written to {path}")
 
 
-def _toybox(seeds: range, count: int) -> Tensor:
+def _toybox(seeds: range) -> Tensor:
     dataset = ToyboxDataset(seeds)
-    return to_float(np.stack([dataset[i] for i in range(count)]))
+    return to_float(np.stack([dataset[i] for i in range(len(seeds))]))
 
 
 def _windows(options: Options, fps: float, size: int) -> Iterator[Tensor]:
@@ -83,20 +91,34 @@ def _windows(options: Options, fps: float, size: int) -> Iterator[Tensor]:
                 yield to_float(read.frames)
 
 
-def _measure(register: VideoTokenizerPipeline, grid: VideoTokenizerPipeline, video: Tensor) -> dict[str, object]:
+def _measure(
+    register: VideoTokenizerPipeline, grid: VideoTokenizerPipeline, video: Tensor, labels: np.ndarray | None
+) -> dict[str, object]:
     batches = video.split(BATCH)
     ceiling = torch.cat([register.vae.decode(register.vae.encode(v).mean) for v in _quiet(batches, "vae")])
     report: dict[str, object] = {"clips": len(video), "vae": _scores(ceiling, video)}
     ids = torch.cat([register.tokenize(v) for v in batches])
-    report["register"] = {k: _scores(_decode(register, ids, k), video) for k in register.info.token_budgets}
     report["ids_in_use"] = {"used": len(ids.unique()), "of": register.info.num_ids}
-    coarser = {}
-    for k in grid.info.token_budgets:
-        grid_ids = torch.cat([grid.tokenize(v, k) for v in batches])
-        coarser[k] = _scores(_decode(grid, grid_ids, None), video)
-    report["grid_coarser"] = coarser
+    decoded = {
+        "register": {k: _decode(register, ids, k) for k in register.info.token_budgets},
+        "grid_coarser": {
+            k: _decode(grid, torch.cat([grid.tokenize(v, k) for v in batches]), None) for k in grid.info.token_budgets
+        },
+    }
+    for model, clips in decoded.items():
+        report[model] = {k: _scores(clip, video) for k, clip in clips.items()}
+    if labels is not None:
+        by_model = {model: {k: _read(clip, labels) for k, clip in clips.items()} for model, clips in decoded.items()}
+        report["read"] = {"sources": _read(video, labels), **by_model}
     report["codecs"] = _codecs(video, register.info.fps)
     return report
+
+
+def _read(video: Tensor, labels: np.ndarray) -> dict[str, float]:
+    """Share of clips in which the Toybox scorer reads an attribute as it was in the source."""
+    hits = attribute_hits(load_scorer().score(video), labels)
+    both = hits["action"] & hits["color"]
+    return {name: float(hits[name].mean()) for name in READ} | {"action_and_color": float(both.mean())}
 
 
 def _codecs(video: Tensor, fps: float) -> dict[str, list[dict[str, float]]]:

@@ -10,6 +10,7 @@ from app.plots import (
     generation_results,
     num_bytes,
     rate_distortion,
+    read_by_budget,
     results,
     study_by_size,
     tokens_needed,
@@ -31,6 +32,14 @@ def test_every_curve_of_the_results_is_drawn() -> None:
             assert list(traces["registers"].x) == [7, 13, 25, 50, 100, 200, 400]
             assert list(traces["the clip in Explore, registers"].x) == [10, 640]
             assert figure.layout.shapes[0].y0 == report[clip_set]["vae"][metric]
+
+
+def test_what_is_read_is_drawn_for_both_tokenizers() -> None:
+    read = results()["toybox_test"]["read"]
+    traces = {trace.name: trace for trace in read_by_budget(results()).data}
+    assert len(traces) == 6
+    assert list(traces["object's colour, registers"].x) == [1, 2, 4, 8, 16, 32, 64]
+    assert list(traces["action, 3D grid"].y) == [100 * row["action"] for row in read["grid_coarser"].values()]
 
 
 def test_bytes_are_whole() -> None:
