@@ -115,7 +115,9 @@ def visit(tab: Any, address: str, clip: Path, screenshot: Path | None = None) ->
     if screenshot is not None:
         tab.screenshot(path=screenshot, type="jpeg", quality=85)
     slider_ms, example_ms = tab.evaluate(SLIDER_JS), tab.evaluate(EXAMPLE_JS)
+    before = tab.evaluate(f"{PLAYER}.dataset.clip")
     tab.get_by_label("Clear").first.click()
+    tab.wait_for_function(f"{PLAYER}.dataset.clip !== '{before}'")  # the first example again, not yet the upload
     before = tab.evaluate(f"{PLAYER}.dataset.clip")
     begun = time.perf_counter()
     tab.locator("#clip input[type=file]").set_input_files(clip)
