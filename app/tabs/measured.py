@@ -10,7 +10,8 @@ ABOUT = (
     "Judged by our small **Toybox scorer**, not by I3D or ViCLIP: class score is how often it sees the asked action, "
     "text match how often it finds a held-out caption among 16. Left, the generator of this page at every budget. "
     "Right, generators of three sizes over registers and over the grid's cells, trained on the same clips; bars are "
-    "one deviation over sampling seeds. The paper's gFVD (Fig. 7) is flat from 4 to 64 tokens per latent frame and "
+    "one deviation over sampling seeds. (These were trained and decoded with an earlier register "
+    "tokenizer.) The paper's gFVD (Fig. 7) is flat from 4 to 64 tokens per latent frame and "
     "rises at 256: choose Toybox FVD to see it beside ours. Made by `python -m flextok.bench generation` and "
     "`python -m flextok.bench study`."
 )

@@ -33,7 +33,8 @@ READ_PROTOCOL = (
     "### What do the first tokens say?\n"
     "A small network that was trained on Toybox's ground truth, the Toybox scorer, looks at the decoded clips: in how "
     "many of the {clips} test clips does it still read what was in the source? Dotted: the source clips themselves, in "
-    "which it errs too. The grid at the same number of tokens has coarser cells."
+    "which it errs too. The grid at the same number of tokens has coarser cells. In training, the first register was "
+    "also asked to say these three things; the grid was not."
 )
 
 

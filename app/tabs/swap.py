@@ -20,7 +20,7 @@ from flextok.token_edit import swap_prefix
 
 SWAP_INTRO = (
     "### Swap tokens\nTake the **first m tokens** of every latent frame from clip B and the rest from clip A. What the "
-    "first tokens say (where things are and how they move) comes from B, what the later ones add comes from A."
+    "first tokens say (where things are, how they move, mostly their colour) comes from B, the rest from A."
 )
 EDIT_INTRO = (
     "### Another first frame\nKeep only one or two tokens of clip A per latent frame, and give the decoder another "
