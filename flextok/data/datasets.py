@@ -5,9 +5,12 @@ A dataset here has `len()` and `dataset[i] -> uint8 (T, H, W, 3)`, and the same 
 
 from __future__ import annotations
 
+import contextlib
 import json
+import multiprocessing
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -82,11 +85,23 @@ class ClipBank:
 
 
 def fill_bank(
-    dataset: ClipDataset, folder: str | Path, num_clips: int, about: dict[str, object], save_every: int = 200
-) -> None:
+    dataset: ClipDataset,
+    folder: str | Path,
+    num_clips: int,
+    about: dict[str, object],
+    save_every: int = 200,
+    workers: int = 0,
+    deadline: float | None = None,
+) -> bool:
     """Write the first `num_clips` clips of `dataset` into a `ClipBank`; goes on where an earlier call stopped.
 
-    What was done is noted every `save_every` clips.
+    Args:
+        save_every: clips after which what was done is noted.
+        workers: processes that make clips; 0 makes them in this one.
+        deadline: of `time.monotonic()`; the bank is left as it is then, to go on with.
+
+    Returns:
+        Whether all clips are there.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,10 +117,27 @@ def fill_bank(
     else:
         shape = (num_clips, *dataset[0].shape)
         frames = np.lib.format.open_memmap(array, mode="w+", dtype=np.uint8, shape=shape)
-    for index in tqdm(range(done, num_clips), initial=done, total=num_clips, desc=str(folder), mininterval=5):
-        frames[index] = dataset[index]
-        if index + 1 == num_clips or (index + 1) % save_every == 0:
-            frames.flush()
-            temporary = note.with_suffix(".tmp")
-            temporary.write_text(json.dumps({**about, "clips_done": index + 1}))
-            os.replace(temporary, note)
+    left = range(done, num_clips)
+    with _clips(dataset, left, workers) as clips:
+        for index, clip in zip(left, tqdm(clips, str(folder), num_clips, initial=done, mininterval=5), strict=True):
+            frames[index] = clip
+            late = deadline is not None and time.monotonic() > deadline
+            if late or index + 1 == num_clips or (index + 1) % save_every == 0:
+                frames.flush()
+                temporary = note.with_suffix(".tmp")
+                temporary.write_text(json.dumps({**about, "clips_done": index + 1}))
+                os.replace(temporary, note)
+            if late:
+                return index + 1 == num_clips
+    return True
+
+
+@contextlib.contextmanager
+def _clips(dataset: ClipDataset, indices: range, workers: int) -> Iterator[Iterator[np.ndarray]]:
+    """The clips of `indices` in order."""
+    if not workers:
+        yield (dataset[index] for index in indices)
+        return
+    # Spawned, since a process that has started threads (PyTorch's) may not fork safely.
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield pool.imap(dataset.__getitem__, indices, chunksize=8)

@@ -1,7 +1,6 @@
 """Latents of clip banks, encoded once when the VAE is frozen: `python -m flextok.data.latent_cache --vae ...`.
 
-Each clip is stored twice, as it is and mirrored: twice the variety for the price of one encoder pass. Clips of several
-actions are cut into the chunks they would be tokenized in.
+Clips of several actions are cut into the chunks they would be tokenized in.
 """
 
 from __future__ import annotations
@@ -14,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
+from accelerate import PartialState
 from torch import Tensor
 from tqdm import tqdm
 
 from flextok.chunking import ChunkPlan
 from flextok.data.datasets import ClipBank
 from flextok.data.pixels import to_float
-from flextok.data.toybox_labels import NUM_CLASSES, bank_labels, mirror_labels
+from flextok.data.toybox_labels import NUM_CLASSES, bank_labels
 from flextok.precision import bf16_is_fast
 
 
@@ -30,15 +30,15 @@ class CacheConfig:
     """Folder of the VAE's weights."""
     bank: Path
     out: Path
-    batch_size: int = 16
+    batch_size: int = 32
     limit: int | None = None
     """Encode the first so many clips only."""
 
 
 class LatentCache:
-    """float16 (2 N, c, t, h, w) on disk: posterior means of N chunks; item i + N is the mirrored chunk i.
+    """float16 (N, c, t, h, w) on disk: posterior means of N chunks.
 
-    `labels` (2 N, attributes), int64, is the ground truth of Toybox clips (`toybox_labels`); -1 where there is none.
+    `labels` (N, attributes), int64, is the ground truth of Toybox clips (`toybox_labels`); -1 where there is none.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -72,7 +72,8 @@ def fill_cache(config: CacheConfig) -> None:
     from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
     from flextok.models.loading import load_strict
 
-    vae = load_strict(AutoencoderCausalVideo, config.vae).to(memory_format=torch.channels_last)
+    device = PartialState().device
+    vae = load_strict(AutoencoderCausalVideo, config.vae).to(device, memory_format=torch.channels_last)
     bank = ClipBank(config.bank)
     windows = ChunkPlan().frame_slices(bank.frames.shape[1])
     total = min(len(bank), len(bank) if config.limit is None else config.limit) * len(windows)
@@ -83,19 +84,17 @@ def fill_cache(config: CacheConfig) -> None:
     for start in tqdm(range(0, total, config.batch_size), desc=str(config.out), mininterval=5):
         indices = range(start, min(start + config.batch_size, total))
         video = to_float(np.stack([bank[i // len(windows)][windows[i % len(windows)]] for i in indices]))
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast(torch.device("cpu"))):
-            latents = vae.encode(torch.cat([video, video.flip(-1)])).mean.half().numpy()
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16_is_fast(device)):
+            latents = vae.encode(video.to(device)).mean.half().cpu().numpy()
         if array is None:
-            shape = (2 * total, *latents.shape[1:])
+            shape = (total, *latents.shape[1:])
             array = np.lib.format.open_memmap(config.out / "latents.npy", mode="w+", dtype=np.float16, shape=shape)
-        array[start : start + len(indices)] = latents[: len(indices)]
-        array[total + start : total + start + len(indices)] = latents[len(indices) :]
+        array[start : start + len(indices)] = latents
     if array is None:
         raise ValueError(f"{config.bank} holds no clips")
     array.flush()
     if bank.about.get("folder") == "None" and len(windows) == 1:  # Toybox, whose clips have ground truth
-        found = bank_labels(bank.about)[:total]
-        np.save(config.out / "labels.npy", np.concatenate([found, mirror_labels(found)]))
+        np.save(config.out / "labels.npy", bank_labels(bank.about)[:total])
     temporary = config.out / "cache.tmp"
     temporary.write_text(json.dumps({"vae": str(config.vae), "bank": str(config.bank), "clips": total}))
     os.replace(temporary, config.out / "cache.json")

@@ -11,10 +11,9 @@ SHAPE_WORDS = {
     "cube": ("cube", "box"),
     "cylinder": ("cylinder", "drum"),
     "cone": ("cone",),
-    "pyramid": ("pyramid",),
 }
 SIZE_WORDS = {"large": ("large", "big"), "small": ("small", "little")}
-PATTERN_WORDS = {"plain": ("",), "striped": ("striped",), "spotted": ("spotted", "dotted"), "checked": ("checked",)}
+PATTERN_WORDS = {"plain": ("",), "striped": ("striped",), "spotted": ("spotted", "dotted")}
 ACTION_WORDS = {
     "rolls left": ("rolls left", "moves to the left", "rolls to the left"),
     "rolls right": ("rolls right", "moves to the right", "rolls to the right"),
@@ -34,15 +33,11 @@ FLOOR_WORDS = {
     "stone": ("a stone floor", "a grey floor"),
     "sand": ("sand", "a sandy floor"),
     "grass": ("grass", "a green floor"),
-    "slate": ("slate", "a dark floor"),
-    "rose": ("a pink floor", "a rose floor"),
 }
 SKY_WORDS = {
     "day": ("in daylight", "under a blue sky"),
     "sunset": ("at sunset", "under an orange sky"),
-    "overcast": ("on an overcast day", "under a grey sky"),
     "night": ("at night", "under a dark sky"),
-    "mint": ("under a green sky", "under a mint sky"),
 }
 JOINS = (", then ", " and then ", ", after that ")
 
@@ -66,8 +61,6 @@ def caption(spec: ToyboxSpec, variant: int = 0) -> str:
         ]
         if variant and rng.random() < 0.3:
             words[0] = ""
-        if obj.material == "shiny" and rng.random() < 0.5:
-            words.insert(1, "shiny")
         return "a " + " ".join(word for word in words if word)
 
     actions = [pick(ACTION_WORDS[action]) for action in spec.actions]
@@ -87,7 +80,7 @@ def caption(spec: ToyboxSpec, variant: int = 0) -> str:
 
 def vocabulary() -> tuple[str, ...]:
     """Every word and punctuation mark that a caption can hold, sorted."""
-    phrases = [*COLORS, *JOINS, "a", "an", "shiny", "past", "near", "on"]
+    phrases = [*COLORS, *JOINS, "a", "an", "past", "near", "on"]
     for words in (SHAPE_WORDS, SIZE_WORDS, PATTERN_WORDS, ACTION_WORDS, FLOOR_WORDS, SKY_WORDS):
         phrases += [phrase for options in words.values() for phrase in options]
     return tuple(sorted(set(" ".join(phrases).replace(",", " , ").split())))

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from flextok.data.toybox_caption import caption
-from flextok.data.toybox_spec import ACTIONS, COLORS, FLOORS, SHAPES, SKIES, ToyboxSpec
+from flextok.data.toybox_spec import ACTIONS, COLORS, FLOORS, SHAPES, SIZES, SKIES, ToyboxSpec
 
 KINDS = ("action", "action", "color", "shape", "size", "floor", "sky", "other")
 """What is changed; the action twice as often, being what a still picture cannot tell."""
@@ -54,7 +54,7 @@ def _changed(spec: ToyboxSpec, kind: str, rng: np.random.Generator) -> ToyboxSpe
             shape=other(SHAPES, subject.shape, *(o.shape for o in rest if o.color == subject.color))
         )
     if kind == "size":
-        return spec.with_subject(radius=0.5 if subject.size_name == "large" else 0.8)
+        return spec.with_subject(radius=SIZES[other(tuple(SIZES), subject.size_name)])
     if kind == "floor":
         return dataclasses.replace(spec, floor=other(tuple(FLOORS), spec.floor))
     if kind == "sky":

@@ -6,29 +6,27 @@ renderer's camera. Clips are 17 frames, one action.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from flextok.data.toybox_motion import trajectory
-from flextok.data.toybox_render import project
+from flextok.data.toybox_render import CAMERA_HEIGHT, project
 from flextok.data.toybox_spec import (
     ACTIONS,
     COLORS,
     FLOOR_PATTERNS,
     FLOORS,
-    MATERIALS,
     PATTERNS,
     SHAPES,
+    SIZES,
     SKIES,
     TRAIN_SEEDS,
     ToyboxSpec,
     sample_spec,
 )
 
-SIZES = ("small", "large")
-MAX_COUNT = 5
+MAX_COUNT = 2
 POSITION_BINS = 5
 """Odd, so that the middle of the picture, where most subjects start, is the middle of a bin and not an edge."""
 POSITIONS = ("start_x", "start_y", "end_x", "end_y")
@@ -38,8 +36,7 @@ CLASS_NAMES: dict[str, tuple[str, ...]] = {
     "shape": SHAPES,
     "color": tuple(COLORS),
     "pattern": PATTERNS,
-    "material": MATERIALS,
-    "size": SIZES,
+    "size": tuple(SIZES),
     "count": tuple(str(n) for n in range(1, MAX_COUNT + 1)),
     "floor": tuple(FLOORS),
     "floor_pattern": FLOOR_PATTERNS,
@@ -49,24 +46,14 @@ CLASS_NAMES: dict[str, tuple[str, ...]] = {
     "end_x": ("far left", "left", "middle", "right", "far right"),
     "end_y": ("top", "upper", "middle", "lower", "bottom"),
 }
-"""What each class index means. Shape, color, pattern, material, size and position are the subject's."""
+"""What each class index means. Shape, color, pattern, size and position are the subject's."""
 ATTRIBUTES = tuple(CLASS_NAMES)
 """Column order of label arrays."""
 NUM_CLASSES: dict[str, int] = {name: len(classes) for name, classes in CLASS_NAMES.items()}
 
-MIRRORED_ACTIONS = {
-    "rolls left": "rolls right",
-    "rolls right": "rolls left",
-    "camera pans left": "camera pans right",
-    "camera pans right": "camera pans left",
-}
 
-
-def labels(spec: ToyboxSpec, mirrored: bool = False) -> dict[str, int]:
+def labels(spec: ToyboxSpec) -> dict[str, int]:
     """Class index of every attribute of `spec`'s clip, in the order of `ATTRIBUTES`.
-
-    Args:
-        mirrored: of the clip flipped left to right.
 
     Raises:
         ValueError: the spec has more than one action, or more objects than `MAX_COUNT`.
@@ -80,16 +67,14 @@ def labels(spec: ToyboxSpec, mirrored: bool = False) -> dict[str, int]:
     start, end = screen_positions(spec)[[0, -1]]
     for name, place in zip(POSITIONS, (*start, *end), strict=True):
         found[name] = position_bin(float(place))
-    if not mirrored:
-        return found
-    return dict(zip(ATTRIBUTES, mirror_labels(np.array([*found.values()])).tolist(), strict=True))
+    return found
 
 
 def screen_positions(spec: ToyboxSpec) -> np.ndarray:
     """Centre of the subject on the screen, every frame: (T, 2) as (x to the right, y down), [-1, 1] in the picture."""
     path = trajectory(spec)
     center = path.position + np.array([0.0, spec.subject.radius, 0.0])
-    x, y, _ = project(center, np.array([0.0, spec.camera_height, 0.0]), path.camera_yaw)
+    x, y, _ = project(center, np.array([0.0, CAMERA_HEIGHT, 0.0]), path.camera_yaw)
     return np.stack([x, y], axis=1)
 
 
@@ -98,31 +83,10 @@ def position_bin(place: float) -> int:
     return int(np.clip((place + 1) / 2 * POSITION_BINS, 0, POSITION_BINS - 1))
 
 
-def mirror_labels(array: np.ndarray) -> np.ndarray:
-    """Labels (..., len(ATTRIBUTES)) of the same clips flipped left to right; its own inverse."""
-    mirrored = array.copy()
-    swap = np.array([ACTIONS.index(MIRRORED_ACTIONS.get(action, action)) for action in ACTIONS])
-    column = ATTRIBUTES.index("action")
-    mirrored[..., column] = swap[array[..., column]]
-    for name in ("start_x", "end_x"):
-        column = ATTRIBUTES.index(name)
-        mirrored[..., column] = POSITION_BINS - 1 - array[..., column]
-    return mirrored
-
-
-def mirrored_words(spec: ToyboxSpec) -> ToyboxSpec:
-    """A spec whose caption is true of `spec`'s clip flipped left to right.
-
-    For captions alone: its rendering is another clip (no spec can bring a hitting ball from the right).
-    """
-    return dataclasses.replace(spec, actions=tuple(MIRRORED_ACTIONS.get(action, action) for action in spec.actions))
-
-
-def labels_of_seeds(seeds: Sequence[int], mirrored: bool = False) -> np.ndarray:
+def labels_of_seeds(seeds: Sequence[int]) -> np.ndarray:
     """Labels of the clips that `ToyboxDataset(seeds)` renders: int64 (len(seeds), len(ATTRIBUTES)), 0.5 ms a clip."""
     rows = [[*labels(sample_spec(seed)).values()] for seed in seeds]
-    array = np.array(rows, dtype=np.int64).reshape(-1, len(ATTRIBUTES))
-    return mirror_labels(array) if mirrored else array
+    return np.array(rows, dtype=np.int64).reshape(-1, len(ATTRIBUTES))
 
 
 def bank_seeds(about: Mapping[str, object]) -> range:
@@ -137,6 +101,6 @@ def bank_seeds(about: Mapping[str, object]) -> range:
     return TRAIN_SEEDS[first : first + int(str(about["clips_done"]))]
 
 
-def bank_labels(about: Mapping[str, object], mirrored: bool = False) -> np.ndarray:
+def bank_labels(about: Mapping[str, object]) -> np.ndarray:
     """Labels of every clip of a Toybox bank: int64 (N, len(ATTRIBUTES)). Raises ValueError as `bank_seeds`."""
-    return labels_of_seeds(bank_seeds(about), mirrored)
+    return labels_of_seeds(bank_seeds(about))

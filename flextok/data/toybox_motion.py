@@ -17,9 +17,9 @@ Array = np.ndarray
 
 TRAVEL = 1.7
 """World units a roll covers at vigor 1."""
-LIFT = 1.5
+LIFT = 1.1
 """Height the subject drops from or rises to at vigor 1."""
-PAN = 0.42
+PAN = 0.3
 """Camera yaw of a pan, radians, at vigor 1."""
 HITTER_RADIUS = 0.3
 
@@ -73,7 +73,7 @@ def _roll(sign: float) -> Callable[[Array, float], _Offsets]:
 def _bounces(u: Array, vigor: float) -> _Offsets:
     offsets = _zeros(u)
     first, second = np.clip(u / 0.6, 0, 1), np.clip((u - 0.6) / 0.4, 0, 1)
-    offsets.dy = vigor * (1.2 * 4 * first * (1 - first) + 0.5 * 4 * second * (1 - second))
+    offsets.dy = vigor * (1.0 * 4 * first * (1 - first) + 0.45 * 4 * second * (1 - second))
     return offsets
 
 
@@ -155,7 +155,8 @@ def start_position(action: str, vigor: float) -> tuple[float, float]:
     """Where the subject stands (x, z) so that `action` keeps it in view."""
     half = TRAVEL * vigor / 2
     x = {"rolls left": half, "rolls right": -half, "is hit by a ball": -0.3}.get(action, 0.0)
-    z = {"comes closer": 5.9, "moves away": 3.0, "circles": 3.1}.get(action, 3.6)
+    depth = {"comes closer": 5.9, "moves away": 3.0, "circles": 3.1, "bounces": 4.4, "drops": 4.4, "rises": 4.4}
+    z = depth.get(action, 3.6)
     return x, z
 
 

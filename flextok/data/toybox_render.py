@@ -20,9 +20,13 @@ PITCH = 0.20
 """The camera looks down by this angle, radians."""
 TAN_HALF_FOV = 0.52
 FOG_DISTANCE = 16.0
-AMBIENT = 0.42
+AMBIENT = 0.55
 SHADOW_DEPTH = 0.5
-HITTER = ToyObject("ball", "white", "striped", "red", "shiny", HITTER_RADIUS)
+LIGHT_AZIMUTH, LIGHT_ELEVATION = 0.8, 0.9
+"""Radians. One light for all clips: a shadow then says where a body is, and nothing else."""
+CAMERA_HEIGHT = 1.5
+DARK_MARKS, LIGHT_MARKS = (0.13, 0.13, 0.15), (0.95, 0.95, 0.95)
+HITTER = ToyObject("ball", "white", "striped", HITTER_RADIUS)
 
 
 @dataclass
@@ -50,12 +54,12 @@ def render(spec: ToyboxSpec, size: int = 64) -> Array:
     """Render a spec to frames: uint8 (T, size, size, 3), T = 1 + 16 per action."""
     path = trajectory(spec)
     num_frames = spec.num_frames
-    camera = _make_camera(spec, path.camera_yaw, size * SUPERSAMPLING)
+    camera = _make_camera(path.camera_yaw, size * SUPERSAMPLING)
     light = np.array(
         [
-            np.cos(spec.light_elevation) * np.sin(spec.light_azimuth),
-            np.sin(spec.light_elevation),
-            -np.cos(spec.light_elevation) * np.cos(spec.light_azimuth),
+            np.cos(LIGHT_ELEVATION) * np.sin(LIGHT_AZIMUTH),
+            np.sin(LIGHT_ELEVATION),
+            -np.cos(LIGHT_ELEVATION) * np.cos(LIGHT_AZIMUTH),
         ],
         dtype=np.float32,
     )
@@ -141,7 +145,7 @@ class _Solid:
         return self.obj.radius * {"ball": 1.0, "cube": 1.42}.get(self.obj.shape, 1.3)
 
 
-def _make_camera(spec: ToyboxSpec, yaw: Array, side: int) -> _Camera:
+def _make_camera(yaw: Array, side: int) -> _Camera:
     yaw = (yaw if np.ptp(yaw) > 0 else yaw[:1]).astype(np.float32)
     span = (np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1
     u, v = np.meshgrid(span * TAN_HALF_FOV, -span * TAN_HALF_FOV)
@@ -158,7 +162,7 @@ def _make_camera(spec: ToyboxSpec, yaw: Array, side: int) -> _Camera:
         ],
         axis=-1,
     ).astype(np.float32)
-    return _Camera(directions, np.array([0.0, spec.camera_height, 0.0], dtype=np.float32), yaw, side)
+    return _Camera(directions, np.array([0.0, CAMERA_HEIGHT, 0.0], dtype=np.float32), yaw, side)
 
 
 def _floor_points(camera: _Camera) -> tuple[Array, Array]:
@@ -194,10 +198,6 @@ def _background(spec: ToyboxSpec, camera: _Camera, floor_point: Array, floor_dep
     ix, iz = (x + shift[0]) / cell, (z + shift[1]) / cell
     if spec.floor_pattern == "tiles":
         sign = np.where((np.floor(ix) + np.floor(iz)) % 2 == 0, 0.5, -0.5)
-    elif spec.floor_pattern == "planks":
-        sign = np.where(np.floor(2 * ix) % 2 == 0, 0.5, -0.5)
-    elif spec.floor_pattern == "dots":
-        sign = np.where((ix % 1 - 0.5) ** 2 + (iz % 1 - 0.5) ** 2 < 0.08, 0.7, -0.2)
     else:
         sign = 0.5 * np.sin(2 * np.pi * ix / 3 + rng.uniform(0, 6)) * np.sin(2 * np.pi * iz / 3)
     shaded = floor * (1 + contrast * sign)[..., None]
@@ -252,17 +252,13 @@ def _draw(solid: _Solid, spec: ToyboxSpec, camera: _Camera, light: Array, layer:
     frame, pixel, pose, distance = frame[seen], pixel[seen], pose[seen], distance[seen]
     normal, world = normal[seen], world[seen]
     hit = origin[seen] + direction[seen] * (distance / solid.obj.radius)[:, None]
-    albedo = _albedo(solid.obj, hit, solid.roll[pose], spec.style_seed)
+    albedo = _albedo(solid.obj, hit, solid.roll[pose])
     cos, sin = solid.cos[pose], solid.sin[pose]
     normal = np.stack(
         [normal[:, 0] * cos + normal[:, 2] * sin, normal[:, 1], normal[:, 2] * cos - normal[:, 0] * sin], axis=-1
     )
     lambert = np.clip(normal @ light, 0, 1)
     color = albedo * (AMBIENT + (1 - AMBIENT) * lambert)[:, None]
-    if solid.obj.material == "shiny":
-        half = light - world
-        half /= np.linalg.norm(half, axis=1, keepdims=True)
-        color += (0.65 * np.clip((normal * half).sum(axis=1), 0, 1) ** 24)[:, None]
     horizon = np.array(SKIES[spec.sky][0], dtype=np.float32)
     fog = 0.75 * (1 - np.exp(-np.maximum(distance - 4, 0) / FOG_DISTANCE))
     layer.color[frame, pixel] = color + (horizon - color) * fog[:, None]
@@ -291,18 +287,14 @@ _CUBE = _planes(
     [(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)],
     [0.82, 0.82, 1, 1, 0.82, 0.82],
 )
-_PYRAMID = _planes(
-    [(0, -1, 0), (2, 1, 0), (-2, 1, 0), (0, 1, 2), (0, 1, -2)],
-    [1, 1, 1, 1, 1],
-)
 
 
 def _intersect(shape: str, origin: Array, direction: Array) -> tuple[Array, Array]:
     """Distance to the entry point (inf where missed) and the outward normal, in the solid's own frame."""
     if shape == "ball":
         return _intersect_ball(origin, direction)
-    if shape in ("cube", "pyramid"):
-        return _intersect_convex(origin, direction, *(_CUBE if shape == "cube" else _PYRAMID))
+    if shape == "cube":
+        return _intersect_convex(origin, direction, *_CUBE)
     return _intersect_round(origin, direction, cone=shape == "cone")
 
 
@@ -367,19 +359,18 @@ def _intersect_round(o: Array, d: Array, cone: bool) -> tuple[Array, Array]:
     return best, normal
 
 
-def _albedo(obj: ToyObject, hit: Array, roll: Array, style_seed: int) -> Array:
+def _albedo(obj: ToyObject, hit: Array, roll: Array) -> Array:
     """Surface colour at local points `hit` (n, 3); patterns are fixed to the body, balls carry theirs as they roll."""
     base = np.array(COLORS[obj.color], dtype=np.float32)
     if obj.pattern == "plain":
         return np.broadcast_to(base, hit.shape).copy()
     cos, sin = np.cos(roll), np.sin(roll)  # rolling to +x turns the top towards +x
     x, y, z = hit[:, 0] * cos - hit[:, 1] * sin, hit[:, 0] * sin + hit[:, 1] * cos, hit[:, 2]
-    phase = (style_seed % 997) / 997
     if obj.pattern == "striped":
-        second = np.sin((y * 1.1 + phase) * 2 * np.pi) > 0.1
-    elif obj.pattern == "spotted":
-        u, v, w = (((c + phase) * 1.05) % 1 - 0.5 for c in (x, y, z))
-        second = u * u + v * v + w * w < 0.15
+        marked = np.sin(y * 2.2 * np.pi) > 0.1
     else:
-        second = (np.floor(x * 1.2 + phase) + np.floor(y * 1.2 + phase) + np.floor(z * 1.2 + phase)) % 2 == 0
-    return np.where(second[:, None], np.array(COLORS[obj.pattern_color], dtype=np.float32), base)
+        # Shifted off the axis, or a quarter turn would look like none.
+        u, v, w = ((c * 1.05 + shift) % 1 - 0.5 for c, shift in ((x, 0.2), (y, 0.0), (z, 0.37)))
+        marked = u * u + v * v + w * w < 0.15
+    marks = DARK_MARKS if obj.color in ("white", "yellow") else LIGHT_MARKS
+    return np.where(marked[:, None], np.array(marks, dtype=np.float32), base)

@@ -6,6 +6,7 @@ so decoding gets cheaper as the budget falls, and "no tokens" is the uncondition
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from flextok.models.layers.attention_masks import time_causal_mask
 from flextok.models.layers.patches import PatchEmbedder, patchify, unpatchify
-from flextok.models.layers.transformer import Block, TimestepEmbedder, layer_norm
+from flextok.models.layers.transformer import Block, Modulation, TimestepEmbedder, layer_norm
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class FlowDecoder(nn.Module):
         head_dim: int,
         attention: str,
         with_base: bool = False,
+        shared_modulation: bool = False,
     ) -> None:
         super().__init__()
         t, h, w = latent_size
@@ -61,7 +63,10 @@ class FlowDecoder(nn.Module):
             self.base = nn.Linear(latent_channels * patch * patch, dim, bias=False)
         self.given = nn.Parameter(torch.zeros(dim))
         self.time = TimestepEmbedder(dim)
-        self.blocks = nn.ModuleList(Block(dim, head_dim, modulated=True) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(dim, head_dim, modulated=not shared_modulation) for _ in range(depth))
+        if shared_modulation:  # adaLN-single of PixArt-alpha (arXiv:2310.00426): a fifth fewer weights
+            self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
+            self.block_modulation = nn.Parameter(torch.zeros(depth, 6 * dim))
         self.head_modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, 2 * dim))
         self.head = nn.Linear(dim, latent_channels * patch * patch)
 
@@ -86,8 +91,8 @@ class FlowDecoder(nn.Module):
         mask = time_causal_mask(t, k + n, x.device) if self.attention == "time_causal" else None
         time = self.time(sigma)  # (b, d)
         x = x.flatten(1, 2)  # (b, t (k + n), d)
-        for block in self._blocks():
-            x = block(x, mask, block.modulation(time))
+        for block, modulation in zip(self._blocks(), self._modulations(time), strict=True):
+            x = block(x, mask, modulation)
         x = x.unflatten(1, (t, k + n))[:, :, k:]  # (b, t, n, d)
         shift, scale = self.head_modulation(time)[:, None, None].chunk(2, dim=-1)
         x = self.head(layer_norm(x) * (1 + scale) + shift)
@@ -102,13 +107,23 @@ class FlowDecoder(nn.Module):
             velocity[:, :, :given_frames] = 0
         return velocity
 
+    def _modulations(self, time: Tensor) -> Iterator[Modulation]:
+        """What the time embedding (b, d) does to each block."""
+        if not hasattr(self, "block_modulation"):
+            yield from (block.modulation(time) for block in self._blocks())
+            return
+        shared = self.modulation(time)  # (b, 6 d)
+        for own in self.block_modulation:
+            yield Modulation(*(shared + own).unsqueeze(1).chunk(6, dim=-1))
+
     def initialise(self) -> None:
         """Small random weights with gates that start open: closed ones let a small model ignore its tokens for long."""
         for module in self.modules():
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
-        for block in self._blocks():
-            weight, bias = block.adaLN_modulation.parameters()
+        shared = [self.modulation] if hasattr(self, "modulation") else []
+        for modulation in shared or [block.adaLN_modulation for block in self._blocks()]:
+            weight, bias = modulation.parameters()
             nn.init.zeros_(weight)
             with torch.no_grad():
                 bias[: bias.numel() // 3] = 1.0  # gate_attention and gate_mlp, the first two of six

@@ -41,6 +41,7 @@ class GridTokenizer(ModelMixin, ConfigMixin):
         decoder_depth: int = 6,
         head_dim: int = 32,
         decoder_attention: str = "time_causal",
+        shared_modulation: bool = False,
     ) -> None:
         super().__init__()
         t, h, w = latent_size
@@ -51,7 +52,9 @@ class GridTokenizer(ModelMixin, ConfigMixin):
         self.code_norm = CodeNorm(len(self.grid_sizes), len(levels))
         self.token_in = nn.Linear(len(levels) * patch * patch, dim)
         self.resolution = nn.Parameter(torch.randn(len(self.grid_sizes), dim) * 0.1)
-        self.decoder = FlowDecoder(latent_channels, (t, h, w), patch, dim, decoder_depth, head_dim, decoder_attention)
+        self.decoder = FlowDecoder(
+            latent_channels, (t, h, w), patch, dim, decoder_depth, head_dim, decoder_attention, False, shared_modulation
+        )
         self.decoder.initialise()
 
     @property

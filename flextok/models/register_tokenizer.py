@@ -58,6 +58,7 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
         head_dim: int = 32,
         decoder_attention: str = "time_causal",
         num_free_registers: int = 1,
+        shared_modulation: bool = False,
     ) -> None:
         super().__init__()
         if not 0 < num_free_registers <= num_registers:
@@ -74,7 +75,7 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
         self.code_gate = nn.Parameter(gate)
         self.token_in = PerTokenLinear(num_registers, len(levels), dim)
         self.decoder = FlowDecoder(
-            latent_channels, size, patch, dim, decoder_depth, head_dim, decoder_attention, with_base=True
+            latent_channels, size, patch, dim, decoder_depth, head_dim, decoder_attention, True, shared_modulation
         )
         places = coarse_to_fine_places(num_registers, size[1] // patch, size[2] // patch)
         start = self.decoder.embed.position.detach()[places]
@@ -93,6 +94,12 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
         # The linear part is computed for all registers, so that a prefix has the very same ids as the whole.
         learned = F.pad(learned, (0, 0, 0, self.config.num_registers - keep_k))
         return self._add_linear(latents.float(), learned)[:, :, :keep_k]
+
+    def free_codes(self, latents: Tensor, rounded: bool = True) -> Tensor:
+        """Codes (b, t, num_free, f) of the free registers alone, which owe the linear codec nothing."""
+        free = self.codec.num_free
+        learned = self.code_norm(self.encoder(latents, free)) * self.code_gate[:free].float()
+        return self.quantizer.quantize(learned, rounded)
 
     def _add_linear(self, latents: Tensor, learned: Tensor) -> Tensor:
         """Quantised codes (b, t, K, f): the linear code of each frame given those before, plus the learned one."""

@@ -40,11 +40,16 @@ class FSQ:
         offset = torch.where(levels % 2 == 0, 0.5, 0.0)  # an even number of levels has no middle one
         return torch.tanh(z + torch.atanh(offset / half)) * half - offset
 
-    def quantize(self, z: Tensor) -> Tensor:
-        """Unbounded z (..., f) to codes (..., f) in [-1, 1]; the gradient passes the rounding unchanged."""
+    def quantize(self, z: Tensor, rounded: bool = True) -> Tensor:
+        """Unbounded z (..., f) to codes (..., f) in [-1, 1]; the gradient passes the rounding unchanged.
+
+        Args:
+            rounded: False leaves the codes between the levels, for a warm-up before training with them.
+        """
         bounded = self.bound(z.float())
-        rounded = bounded + (bounded.round() - bounded).detach()
-        return rounded / self._half_width(z)
+        if rounded:
+            bounded = bounded + (bounded.round() - bounded).detach()
+        return bounded / self._half_width(z)
 
     def codes_to_ids(self, codes: Tensor) -> Tensor:
         """Codes (..., f) as `quantize` gives them to ids (...), int64 in [0, num_ids)."""

@@ -20,7 +20,7 @@ class RunConfig:
     batch_size: int = 16
     """Clips a step over all processes; must be divisible by their number."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """`muon` orthogonalises the updates of matrices (needs torch >= 2.9); AdamW serves all other parameters."""
+    """`muon` orthogonalises the updates of matrices (`flextok.training.muon`); AdamW serves all other parameters."""
     lr: float = 1e-3
     muon_lr: float = 0.02
     warmup_steps: int = 100
@@ -38,7 +38,10 @@ class RunConfig:
     seed: int = 0
     log_every: int = 20
     evaluate_every: int = 500
-    save_every: int = 250
+    save_every: int = 1_000_000
+    """Steps between states, beside `save_minutes`."""
+    save_minutes: float = 10.0
+    """A state is saved when the last one is so old, and at the end."""
     init_from: Path | None = None
     """Start from the model in this folder (another run's weights/), with its sizes and a fresh optimizer."""
 

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 import tyro
 
-from flextok.api import load_embedded
+from flextok.api import load_folder
 from flextok.models.ar_transformer import ARTransformer
 from flextok.models.loading import load_strict
 from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
@@ -33,7 +33,8 @@ class ExportConfig:
 
 def main(config: ExportConfig) -> None:
     """Write the generator's folder without the parts of its tokenizer."""
-    tokens, out = load_embedded(config.tokenizer), config.assets / f"{config.tokenizer}-generator"
+    out = config.assets / f"{config.tokenizer}-generator"
+    tokens = load_folder(config.assets / config.tokenizer, vae_folder=config.assets / "embedded" / "vae")
     pipe = VideoGeneratorPipeline(
         tokens.vae,
         tokens.tokenizer,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -98,12 +98,10 @@ class ARStage:
                 dropout=config.dropout,
             )
         self.module = ARObjective(self.model)
-        # Clips at the end of the first cache's two halves (a clip and its mirror) are kept for validation.
-        self.held_out = min(config.num_validation, len(self.caches[0]) // 4)
-        half = len(self.caches[0]) // 2
-        kept = np.concatenate([np.arange(half - self.held_out, half), np.arange(2 * half - self.held_out, 2 * half)])
-        self.kept = set(kept.tolist())
-        self.validation = [(self.caches[0], i) for i in kept[::2].tolist()]
+        # The last clips of the first cache are kept for validation.
+        total = len(self.caches[0])
+        self.kept = range(total - min(config.num_validation, total // 4), total)
+        self.validation = [(self.caches[0], i) for i in self.kept]
 
     def batch(self, step: int, rows: slice) -> dict[str, Tensor]:
         c = self.config
@@ -181,17 +179,19 @@ def _preset(kind: str) -> ARConfig:
     return ARConfig(run)
 
 
-def _tiny() -> ARConfig:
+def _tiny(kind: str) -> ARConfig:
     run = RunConfig(Path("runs/ar-tiny"), steps=4, batch_size=2, mixed_precision="no", evaluate_every=4, save_every=2)
-    return ARConfig(
-        run, dim=32, depth=1, head_dim=16, text_depth=1, tokens_per_frame=4, budgets=(2, 4), budget_weights=(1.0, 1.0)
-    )
+    small = ARConfig(run, dim=32, depth=1, head_dim=16, text_depth=1)
+    if kind == "grid":
+        return replace(small, order="raster", budgets=(64,), budget_weights=(1.0,))
+    return replace(small, tokens_per_frame=4, budgets=(2, 4), budget_weights=(1.0, 1.0))
 
 
 PRESETS = {
     "register": ("The shipped generator over register tokens", _preset("register")),
     "grid": ("The generator over 3D-grid tokens it is compared with", _preset("grid")),
-    "tiny": ("A few seconds, for tests", _tiny()),
+    "register-tiny": ("A few seconds, for tests", _tiny("register")),
+    "grid-tiny": ("A few seconds, for tests", _tiny("grid")),
 }
 
 

@@ -24,8 +24,6 @@ from flextok.data.toybox_labels import (
     NUM_CLASSES,
     bank_seeds,
     labels_of_seeds,
-    mirror_labels,
-    mirrored_words,
 )
 from flextok.data.toybox_spec import VALIDATION_SEEDS, sample_spec
 from flextok.models.loading import load_strict
@@ -113,10 +111,10 @@ class ScorerStage:
         self.validation = to_float(np.stack([clips[i] for i in range(config.num_validation)]))
 
     def batch(self, step: int, rows: slice) -> dict[str, Tensor]:
-        """Clips without repetition within an epoch, half of them mirrored: pixels, labels and captions."""
+        """Clips without repetition within an epoch: pixels, labels and captions."""
         size, total = self.config.run.batch_size, int(self.starts[-1])
         rng = step_rng(self.config.run.seed, step)
-        variants, mirrored = rng.integers(1, VARIANTS, size), rng.random(size) < 0.5
+        variants = rng.integers(1, VARIANTS, size)
         videos, labels, right, wrong = [], [], [], []
         for row in range(size)[rows]:
             epoch, place = divmod(step * size + row, total)
@@ -125,8 +123,6 @@ class ScorerStage:
             index -= int(self.starts[bank])
             spec, label = sample_spec(self.seeds[bank][index]), self.labels[bank][index]
             video = to_float(np.array(self.banks[bank][index]))[0]
-            if mirrored[row]:
-                video, spec, label = video.flip(-1), mirrored_words(spec), mirror_labels(label)
             videos.append(degrade(video, step_rng(self.config.run.seed, step, row)))
             labels.append(label)
             right.append(caption(spec, int(variants[row])))

@@ -34,9 +34,9 @@ class VAEConfig:
     num_validation: int = 24
     validation_bank: Path | None = None
     """Clip bank to be measured and looked at, of clips that are not trained on; Toybox's validation clips if none."""
-    encoder_widths: tuple[int, int] = (96, 160)
-    decoder_widths: tuple[int, int] = (128, 224)
-    encoder_blocks: tuple[int, int] = (2, 3)
+    encoder_widths: tuple[int, int] = (80, 128)
+    decoder_widths: tuple[int, int] = (112, 192)
+    encoder_blocks: tuple[int, int] = (2, 2)
     decoder_blocks: tuple[int, int] = (3, 3)
     log_mse_weight: float = 0.03
     """PSNR is a logarithm of the squared error, so this term serves it on easy clips as much as on hard ones."""

@@ -12,7 +12,9 @@ import math
 import os
 import shutil
 import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, set_seed
 from diffusers.training_utils import EMAModel
 from PIL import Image
 from torch import Tensor, nn
@@ -28,8 +30,11 @@ from tqdm import tqdm
 
 from flextok.precision import bf16_is_fast
 from flextok.training.configs import RunConfig
+from flextok.training.muon import Muon
 
 logger = logging.getLogger(__name__)
+BEFORE_COOLDOWN = "before-cooldown"
+"""What the state at the end of the full learning rate is called: it is kept, so that a run can be prolonged."""
 
 
 class Stage(Protocol):
@@ -86,14 +91,20 @@ def require_same_start(run: RunConfig) -> None:
 
 
 def learning_rate_factor(step: int, run: RunConfig) -> float:
-    """Linear warm-up, constant, linear cool-down to 0 (a run can be prolonged from any state before the cool-down)."""
+    """Linear warm-up, constant, linear cool-down to 0."""
     up = min(1.0, (step + 1) / max(run.warmup_steps, 1))
     down = (run.steps - step) / max(run.steps * run.cooldown, 1)
     return max(0.0, min(up, down, 1.0))
 
 
-def train(stage: Stage, run: RunConfig, config: object) -> None:
+def train(stage: Stage, run: RunConfig, config: object, deadline: float | None = None) -> bool:
     """Run the stage to `run.steps`, from the newest state in `run.out` if there is one.
+
+    Args:
+        deadline: of `time.monotonic()`; the step under way then is the last one of this call, and its state is saved.
+
+    Returns:
+        Whether the run has ended; False if the deadline came first.
 
     Raises:
         ValueError: the batch is not divisible by the number of processes; `run.out` holds a run that began otherwise.
@@ -121,14 +132,14 @@ def train(stage: Stage, run: RunConfig, config: object) -> None:
     trained = accelerator.prepare(module)
     accelerator.register_for_checkpointing(progress, ema)
     run.out.mkdir(parents=True, exist_ok=True)
-    if (state := newest_state(run.out)) is not None:
+    if (state := state_to_resume(run)) is not None:
         require_same_start(run)
         accelerator.load_state(str(state))
         for optimizer, groups in zip(optimizers, asked, strict=True):  # what this call asks for, not what was saved
             for group, (base_lr, weight_decay) in zip(optimizer.param_groups, groups, strict=True):
                 group |= {"base_lr": base_lr, "weight_decay": weight_decay}
         if accelerator.is_main_process:
-            ended = "; it has ended: ask for more --run.steps" if progress.step >= run.steps else ""
+            ended = "; it has ended: ask for more --run.steps to go on" if progress.step >= run.steps else ""
             logger.info("resumed %s at step %d%s", state, progress.step, ended)
     ema.to(accelerator.device)  # a state comes on the CPU
     if accelerator.is_main_process:
@@ -138,8 +149,8 @@ def train(stage: Stage, run: RunConfig, config: object) -> None:
     share = run.batch_size // accelerator.num_processes
     rows = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
     meter = _Meter(run, progress.step, accelerator.is_main_process)
-    for step in range(progress.step, run.steps):
-        batch = {k: v.to(accelerator.device) for k, v in stage.batch(step, rows).items()}
+    saved, stopped = time.monotonic(), False
+    for step, batch in _batches(stage, range(progress.step, run.steps), rows, accelerator.device):
         losses = forward(step=step, **batch)
         accelerator.backward(losses["loss"])
         if run.max_grad_norm:
@@ -160,11 +171,47 @@ def train(stage: Stage, run: RunConfig, config: object) -> None:
         if (last or progress.step % run.evaluate_every == 0) and accelerator.is_main_process:
             with ema_weights(ema, module):
                 evaluate(stage, run, progress.step, meter)
-        if last or progress.step % run.save_every == 0:
+        now = _common_time(accelerator)
+        stopped = deadline is not None and now > deadline
+        if last or stopped or progress.step % run.save_every == 0 or now - saved > 60 * run.save_minutes:
             save_state(accelerator, run.out, progress.step)
+            saved = now
+        if progress.step == cooldown_start(run) and not last:
+            save_state(accelerator, run.out, progress.step, BEFORE_COOLDOWN)
         accelerator.wait_for_everyone()
+        if stopped and not last:
+            if accelerator.is_main_process:  # what has been learnt so far can be looked at and used
+                with ema_weights(ema, module):
+                    evaluate(stage, run, progress.step, meter)
+            break
     meter.close()
     accelerator.end_training()
+    return progress.step >= run.steps
+
+
+def _batches(stage: Stage, steps: range, rows: slice, device: torch.device) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """Each step with its batch on the device. Beside a GPU the next batches are made while the step runs."""
+    if device.type == "cpu":
+        for step in steps:
+            yield step, stage.batch(step, rows)
+        return
+    ahead = 4
+    with ThreadPoolExecutor(ahead) as pool:
+        made: deque[Future[dict[str, Tensor]]] = deque()
+        for step in steps:
+            while len(made) < min(ahead, steps.stop - step):
+                made.append(pool.submit(stage.batch, step + len(made), rows))
+            batch = made.popleft().result()
+            yield step, {k: v.to(device) for k, v in batch.items()}
+
+
+def _common_time(accelerator: Accelerator) -> float:
+    """The main process's `time.monotonic()`, so that all processes stop and save at the same step."""
+    if accelerator.num_processes == 1:
+        return time.monotonic()
+    clock = [time.monotonic()]
+    broadcast_object_list(clock)
+    return float(clock[0])
 
 
 def report_processes(accelerator: Accelerator) -> None:
@@ -190,10 +237,8 @@ def make_optimizers(module: nn.Module, run: RunConfig) -> Iterator[torch.optim.O
     ]
     yield torch.optim.AdamW([g for g in groups if g["params"]], lr=run.lr, betas=(0.9, 0.99))
     if matrices:
-        if not hasattr(torch.optim, "Muon"):
-            raise ValueError(f"optimizer=muon needs torch 2.9 or newer, this is {torch.__version__}; use adamw")
         group = {"params": matrices, "base_lr": run.muon_lr}
-        yield torch.optim.Muon([group], lr=run.muon_lr, weight_decay=run.weight_decay, momentum=0.95)
+        yield Muon([group], lr=run.muon_lr, weight_decay=run.weight_decay, momentum=0.95)
 
 
 def is_hidden_matrix(name: str) -> bool:
@@ -201,9 +246,14 @@ def is_hidden_matrix(name: str) -> bool:
     return "blocks." in name and "modulation" not in name
 
 
-def save_state(accelerator: Accelerator, out: Path, step: int) -> None:
+def cooldown_start(run: RunConfig) -> int:
+    """The last step at the full learning rate."""
+    return int(run.steps * (1 - run.cooldown))
+
+
+def save_state(accelerator: Accelerator, out: Path, step: int, prefix: str = "state") -> None:
     """Save all that a resume needs; a crash at any moment leaves the previous state usable."""
-    temporary, final = out / "state.tmp", out / f"state-{step:07d}"
+    temporary, final = out / "state.tmp", out / f"{prefix}-{step:07d}"
     if accelerator.is_main_process and temporary.exists():
         shutil.rmtree(temporary)
     accelerator.wait_for_everyone()
@@ -213,13 +263,25 @@ def save_state(accelerator: Accelerator, out: Path, step: int) -> None:
         if final.exists():
             shutil.rmtree(final)
         os.replace(temporary, final)
-        for older in sorted(out.glob("state-*"))[:-1]:
+        for older in sorted(out.glob(f"{prefix}-*"))[:-1]:
             shutil.rmtree(older)
 
 
-def newest_state(out: Path) -> Path | None:
-    states = sorted(out.glob("state-*"))
+def newest_state(out: Path, prefix: str = "state") -> Path | None:
+    states = sorted(out.glob(f"{prefix}-*"))
     return states[-1] if states else None
+
+
+def step_of(state: Path) -> int:
+    return int(state.name.rpartition("-")[2])
+
+
+def state_to_resume(run: RunConfig) -> Path | None:
+    """The newest state; where more steps are asked for than it was cooling down to, the one before the cool-down."""
+    newest, before = newest_state(run.out), newest_state(run.out, BEFORE_COOLDOWN)
+    if newest is None or before is None:
+        return newest
+    return before if cooldown_start(run) > step_of(before) else newest
 
 
 class ema_weights:
