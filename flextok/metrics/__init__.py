@@ -9,10 +9,13 @@ if TYPE_CHECKING:
     from flextok.metrics.consistency import temporal_consistency
     from flextok.metrics.features import FeatureExtractor, VideoMAEFeatures
     from flextok.metrics.frechet_video import FrechetVideoDistance
+    from flextok.metrics.kernel_video import kernel_distance
     from flextok.metrics.perceptual import scorer_distance
     from flextok.metrics.reconstruction import psnr, ssim
     from flextok.metrics.scorer import Scorer, load_scorer
     from flextok.metrics.scores import attribute_accuracy, class_score, strict_text_match, text_match
+    from flextok.metrics.sharpness import edge_strength, flicker
+    from flextok.metrics.two_sample import two_sample_accuracy
 
 _HOME = {
     "FeatureExtractor": "features",
@@ -21,6 +24,9 @@ _HOME = {
     "VideoMAEFeatures": "features",
     "attribute_accuracy": "scores",
     "class_score": "scores",
+    "edge_strength": "sharpness",
+    "flicker": "sharpness",
+    "kernel_distance": "kernel_video",
     "load_scorer": "scorer",
     "psnr": "reconstruction",
     "scorer_distance": "perceptual",
@@ -28,10 +34,12 @@ _HOME = {
     "strict_text_match": "scores",
     "temporal_consistency": "consistency",
     "text_match": "scores",
+    "two_sample_accuracy": "two_sample",
 }
 __all__ = [
     "FeatureExtractor", "FrechetVideoDistance", "Scorer", "VideoMAEFeatures", "attribute_accuracy", "class_score",
-    "load_scorer", "psnr", "scorer_distance", "ssim", "strict_text_match", "temporal_consistency", "text_match",
+    "edge_strength", "flicker", "kernel_distance", "load_scorer", "psnr", "scorer_distance", "ssim",
+    "strict_text_match", "temporal_consistency", "text_match", "two_sample_accuracy",
 ]  # fmt: skip
 
 

@@ -41,9 +41,9 @@ class Scorer:
         """
         device = next(self.model.parameters()).device
         parts = [self.model(clips.to(device)) for clips in video.split(BATCH)]
-        logits = {name: torch.cat([p.logits[name] for p in parts]).cpu() for name in self.model.attributes}
+        logits = {name: torch.cat([p.logits[name] for p in parts]).cpu() for name in self.model.classes}
         features, embedding = (torch.cat([p[key] for p in parts]).cpu() for key in ("features", "embedding"))
-        return ScorerOutput(logits, features, embedding)
+        return ScorerOutput(logits, features, embedding, self.model.classes)
 
     def __call__(self, video: Tensor) -> Tensor:
         """Features (n, num_features)."""

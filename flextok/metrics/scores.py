@@ -10,7 +10,7 @@ from torch import Tensor
 
 from flextok.data.toybox_caption import caption
 from flextok.data.toybox_distractors import distractors
-from flextok.data.toybox_labels import ATTRIBUTES
+from flextok.data.toybox_labels import ATTRIBUTES, CLASS_NAMES
 from flextok.data.toybox_spec import ACTIONS, ToyboxSpec
 from flextok.metrics.scorer import Scorer
 from flextok.models.scorer import ScorerOutput
@@ -30,7 +30,9 @@ def attribute_accuracy(scorer: Scorer, video: Tensor, labels: np.ndarray) -> dic
 
 def attribute_hits(output: ScorerOutput, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Which clips are read rightly: bool (n,) of each attribute, from `Scorer.score` and labels (n, attributes)."""
-    return {name: output.logits[name].argmax(1).numpy() == labels[:, i] for i, name in enumerate(ATTRIBUTES)}
+    return {
+        name: output.read(name) == np.array(CLASS_NAMES[name])[labels[:, i]] for i, name in enumerate(ATTRIBUTES)
+    }
 
 
 def class_score(scorer: Scorer, video: Tensor, actions: Sequence[str]) -> float:
@@ -45,8 +47,7 @@ def class_score(scorer: Scorer, video: Tensor, actions: Sequence[str]) -> float:
         raise ValueError(f"{len(video)} clips need as many actions, got {len(actions)}")
     if unknown := set(actions) - set(ACTIONS):
         raise ValueError(f"{sorted(unknown)[0]!r} is not one of the actions {', '.join(ACTIONS)}")
-    wanted = torch.tensor([ACTIONS.index(action) for action in actions])
-    return float((scorer.score(video).logits["action"].argmax(1) == wanted).float().mean())
+    return float((scorer.score(video).read("action") == np.array(actions)).mean())
 
 
 def text_match(scorer: Scorer, video: Tensor, specs: Sequence[ToyboxSpec], variant: int = 0) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -28,13 +29,18 @@ MAX_LOGIT_SCALE = math.log(100.0)
 class ScorerOutput(BaseOutput):
     """What the video tower says of clips.
 
-    `logits`: of each attribute, (b, classes); `features`: (b, feature_dim); `embedding`: (b, embedding_dim), unit
-    length, comparable with `embed_text`.
+    `logits`: of each attribute, (b, classes), which `classes` names; `features`: (b, feature_dim); `embedding`:
+    (b, embedding_dim), unit length, comparable with `embed_text`.
     """
 
     logits: dict[str, Tensor]
     features: Tensor
     embedding: Tensor
+    classes: dict[str, tuple[str, ...]]
+
+    def read(self, attribute: str) -> np.ndarray:
+        """What the scorer takes an attribute for, by name: str (b,)."""
+        return np.array(self.classes[attribute])[self.logits[attribute].argmax(1).cpu().numpy()]
 
 
 class _VideoTower(nn.Module):
@@ -174,15 +180,14 @@ class ToyboxScorer(ModelMixin, ConfigMixin):
     """Video and text tower with one linear head an attribute.
 
     Args:
-        attributes: names of the attributes, in order; `class_counts` has the number of classes of each.
+        classes: the names of the classes of each attribute, so that weights say themselves what they tell apart.
         vocabulary_size: of the word tokenizer, padding and unknown included.
     """
 
     @register_to_config
     def __init__(
         self,
-        attributes: tuple[str, ...],
-        class_counts: tuple[int, ...],
+        classes: dict[str, tuple[str, ...]],
         vocabulary_size: int,
         widths: tuple[int, int, int] = (64, 128, 192),
         blocks: tuple[int, int] = (1, 2),
@@ -195,15 +200,14 @@ class ToyboxScorer(ModelMixin, ConfigMixin):
         max_words: int = 64,
     ) -> None:
         super().__init__()
-        if len(attributes) != len(class_counts):
-            raise ValueError(f"{len(attributes)} attributes need as many class counts, got {len(class_counts)}")
         self.video = _VideoTower(tuple(widths), tuple(blocks), depth, queries, feature_dim)  # type: ignore[arg-type]
         self.text = _TextTower(vocabulary_size, max_words, text_dim, text_depth)
-        self.heads = nn.Linear(feature_dim + self.video.num_energies, sum(class_counts))
+        self.classes = {name: tuple(names) for name, names in classes.items()}
+        self.class_counts = [len(names) for names in self.classes.values()]
+        self.heads = nn.Linear(feature_dim + self.video.num_energies, sum(self.class_counts))
         self.video_proj = nn.Linear(feature_dim, embedding_dim, bias=False)
         self.text_proj = nn.Linear(text_dim, embedding_dim, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-        self.attributes, self.class_counts = tuple(attributes), tuple(class_counts)
 
     @property
     def logit_scale(self) -> Tensor:
@@ -216,7 +220,7 @@ class ToyboxScorer(ModelMixin, ConfigMixin):
         logits = self.heads(inputs).float().split(self.class_counts, dim=1)
         features = inputs[:, : self.config.feature_dim]
         embedding = F.normalize(self.video_proj(features).float(), dim=-1)
-        return ScorerOutput(dict(zip(self.attributes, logits, strict=True)), features, embedding)
+        return ScorerOutput(dict(zip(self.classes, logits, strict=True)), features, embedding, self.classes)
 
     def head_inputs(self, video: Tensor) -> Tensor:
         """Features, normalised so that none of their directions is large without being of use, and texture energy."""

@@ -24,7 +24,7 @@ from flextok.precision import bf16_is_fast
 from flextok.training.train_scorer import PRESETS, ScorerStage
 
 logger = logging.getLogger(__name__)
-TEXTURES = ("pattern", "material", "floor_pattern")
+TEXTURES = ("pattern", "floor_pattern")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def fit_heads(scorer: ToyboxScorer, inputs: Tensor, labels: Tensor, ridge: float
     start, num_features = 0, int(scorer.config.feature_dim)
     with torch.no_grad():
         scorer.heads.weight.zero_()
-    for index, (name, classes) in enumerate(zip(scorer.attributes, scorer.class_counts, strict=True)):
+    for index, (name, classes) in enumerate(zip(scorer.classes, scorer.class_counts, strict=True)):
         x = inputs if name in TEXTURES else inputs[:, :num_features]
         weight, bias, loss = _logistic_regression(x, labels[:, index], classes, ridge)
         with torch.no_grad():

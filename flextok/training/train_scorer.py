@@ -20,8 +20,7 @@ from flextok.data.pixels import to_float
 from flextok.data.toybox_caption import caption, vocabulary
 from flextok.data.toybox_distractors import distractors
 from flextok.data.toybox_labels import (
-    ATTRIBUTES,
-    NUM_CLASSES,
+    CLASS_NAMES,
     bank_seeds,
     labels_of_seeds,
 )
@@ -66,7 +65,7 @@ class ScorerObjective(nn.Module):
     def forward(self, step: int, video: Tensor, labels: Tensor, words: Tensor, wrong: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
         """labels: (b, attributes); words: (b, s) ids of the right captions; wrong: (b, m, s) ids of wrong ones."""
         out = self.scorer(video)
-        entropy = [F.cross_entropy(out.logits[name], labels[:, i]) for i, name in enumerate(self.scorer.attributes)]
+        entropy = [F.cross_entropy(out.logits[name], labels[:, i]) for i, name in enumerate(self.scorer.classes)]
         right = self.scorer.embed_text(words)  # (b, d)
         near = self.scorer.embed_text(wrong.flatten(0, 1)).unflatten(0, wrong.shape[:2])  # (b, m, d)
         scale = self.scorer.logit_scale
@@ -77,7 +76,7 @@ class ScorerObjective(nn.Module):
         contrast = 0.5 * (to_text + F.cross_entropy(among.T, target))
         attributes = torch.stack(entropy).sum() / 4
         loss = attributes + self.contrast_weight * contrast
-        return {"loss": loss, "contrast": contrast, **dict(zip(self.scorer.attributes, entropy, strict=True))}
+        return {"loss": loss, "contrast": contrast, **dict(zip(self.scorer.classes, entropy, strict=True))}
 
 
 class ScorerStage:
@@ -90,8 +89,7 @@ class ScorerStage:
             torch.manual_seed(config.run.seed)
             self.tokenizer = WordTokenizer.from_words(vocabulary())
             self.scorer = ToyboxScorer(
-                attributes=ATTRIBUTES,
-                class_counts=tuple(NUM_CLASSES[name] for name in ATTRIBUTES),
+                classes=CLASS_NAMES,
                 vocabulary_size=len(self.tokenizer),
                 widths=config.widths,
                 blocks=config.blocks,
