@@ -102,18 +102,18 @@ def rate_distortion(
 READ = {"action": ("action", "#6366f1"), "color": ("object's colour", "#db2777"), "sky": ("sky", "#0891b2")}
 
 
-def read_by_budget(report: Mapping[str, Any], clip_set: str = "toybox_test") -> go.Figure:
-    """What the Toybox scorer still reads in decoded clips, in % of them, against the tokens that are kept."""
-    read = report[clip_set]["read"]
+def read_by_budget(report: Mapping[str, Any]) -> go.Figure:
+    """What the Toybox scorer still reads in decoded test clips, in % of them, against the tokens that are kept."""
+    read = report["realism"]
     figure = go.Figure()
     for attribute, (label, colour) in READ.items():
         for model, name, dash in (("register", "registers", "solid"), ("grid_coarser", "3D grid", "dash")):
             figure.add_scatter(
-                x=[int(k) for k in read[model]], y=[100 * row[attribute] for row in read[model].values()],
+                x=[int(k) for k in read[model]], y=[100 * row[f"read_{attribute}"] for row in read[model].values()],
                 name=f"{label}, {name}", mode="lines+markers", line={"color": colour, "dash": dash},
                 hovertemplate="k = %{x}: %{y:.0f} %",
             )  # fmt: skip
-        source = 100 * read["sources"][attribute]
+        source = 100 * read["source"][f"read_{attribute}"]
         figure.add_shape(
             type="line",
             x0=0,
@@ -125,6 +125,29 @@ def read_by_budget(report: Mapping[str, Any], clip_set: str = "toybox_test") -> 
         )
     styled(figure, "tokens per latent frame, k", "clips in which it is read rightly, %", range(9))
     return figure.update_yaxes(range=[0, 104])
+
+
+YARDSTICKS = {"blurred_4": "source at a quarter", "vae": "VAE alone", "source": "source clips (noise)"}
+
+
+def realism_by_budget(report: Mapping[str, Any]) -> go.Figure:
+    """Kernel distance of decoded test clips to other source clips, with its standard error, beside yardsticks."""
+    realism = report["realism"]
+    figure = go.Figure()
+    for model, name, key in (("register", "registers", "registers"), ("grid_coarser", "3D grid", "grid")):
+        rows = realism[model]
+        figure.add_scatter(
+            x=[int(k) for k in rows], y=[row["kernel_distance"] for row in rows.values()], name=name,
+            error_y={"type": "data", "array": [row["kernel_distance_error"] for row in rows.values()]},
+            mode="lines+markers", line={"color": COLOURS[key]}, hovertemplate="k = %{x}: %{y:.3f}",
+        )  # fmt: skip
+    ends = [1, max(int(k) for k in realism["register"])]
+    for (key, name), dash in zip(YARDSTICKS.items(), ("dot", "dash", "longdash"), strict=True):
+        figure.add_scatter(
+            x=ends, y=[realism[key]["kernel_distance"]] * 2, mode="lines", name=name,
+            line={"color": COLOURS["vae"], "dash": dash, "width": 1}, hovertemplate=f"{name}: %{{y:.3f}}",
+        )  # fmt: skip
+    return styled(figure, "tokens per latent frame, k", "kernel distance to other source clips", range(9))
 
 
 GENERATION_METRICS = {

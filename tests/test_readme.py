@@ -12,10 +12,8 @@ from pathlib import Path
 import pytest
 
 from flextok.bench.tables import DOCUMENTS, TABLES, with_tables
-from flextok.training.train_ar import PRESETS as AR_PRESETS
-from flextok.training.train_scorer import PRESETS as SCORER_PRESETS
+from flextok.training.recipe_settings import SETTINGS
 from flextok.training.train_tokenizer import PRESETS as TOKENIZER_PRESETS
-from flextok.training.train_vae import PRESETS as VAE_PRESETS
 
 
 def test_python_snippets_run(repository: Path, tmp_path: Path) -> None:
@@ -71,7 +69,11 @@ def test_training_on_ones_own_videos(repository: Path, tmp_path: Path) -> None:
         ("/path/to/videos", "assets/examples"),
         ("/path/to/other-videos", "assets/examples"),
         ("train_tokenizer register ", "train_tokenizer register-tiny --run.out runs/register "),
-        ("train_tokenizer register-full ", "train_tokenizer register-tiny --finetune --run.out runs/register-full "),
+        (
+            "train_tokenizer register-decoder ",
+            "train_tokenizer register-decoder-tiny --run.init-from runs/register/weights --run.out "
+            "runs/register-decoder ",
+        ),
         ("--k 1 4 16", "--k 1 4"),
         ("accelerate launch", "accelerate launch --cpu"),
         ("runs/", f"{tmp_path}/"),
@@ -121,14 +123,8 @@ def test_commands_name_what_exists(repository: Path) -> None:
     for module in set(re.findall(r"-m ((?:flextok|app|space_config)[\w.]*)", text)):
         path = repository / module.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
-    for stage, presets in (
-        ("train_vae", VAE_PRESETS),
-        ("train_tokenizer", TOKENIZER_PRESETS),
-        ("train_scorer", SCORER_PRESETS),
-        ("train_ar", AR_PRESETS),
-    ):
-        named = set(re.findall(rf"{stage} ([\w-]+)", text))
-        named |= set(re.search(r"for stage in ([\w -]+);", text)[1].split()) if stage == "train_tokenizer" else set()
+    for stage, presets in (("train_tokenizer", TOKENIZER_PRESETS), ("recipe", SETTINGS)):
+        named = set(re.findall(rf"training.{stage} ([\w-]+)", text))
         assert named
         assert named <= set(presets)
     for picture in re.findall(r"!\[.*?\]\((.*?)\)", text, re.DOTALL):

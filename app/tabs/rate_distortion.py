@@ -17,6 +17,7 @@ from app.plots import (
     num_bytes,
     rate_distortion,
     read_by_budget,
+    realism_by_budget,
     results,
     tokens_needed,
 )
@@ -28,6 +29,12 @@ PROTOCOL = (
     "measured against the source pixels at 64 px. Made by `python -m flextok.bench reconstruction`; the codecs run at "
     "their coarsest settings, with their headers and without a container. PSNR and SSIM reward blur: a decoder that "
     "invents plausible detail scores lower than one that leaves it out."
+)
+REALISM_PROTOCOL = (
+    "### Does it look real?\n"
+    "How far decoded test clips are from *other* source clips, as distributions (kernel video distance on the Toybox "
+    "scorer's features, lower is better, bars are standard errors): what is shown does not count, only how real it "
+    "looks. Source clips show the noise of the measure, the source at a quarter of its resolution what blur costs."
 )
 READ_PROTOCOL = (
     "### What do the first tokens say?\n"
@@ -60,6 +67,8 @@ def build(service: VideoService, demo: gr.Blocks, tab: gr.Tab, shown: gr.State, 
     needed = gr.Markdown(elem_id="tokens-needed")
     gr.DownloadButton("Download all curves as CSV", csv_file(report, bits), elem_id="csv")
     gr.Markdown(PROTOCOL)
+    gr.Markdown(REALISM_PROTOCOL)
+    gr.Plot(realism_by_budget(report), show_label=False, elem_id="realism-by-budget")
     gr.Markdown(READ_PROTOCOL.format(clips=report["toybox_test"]["clips"]))
     gr.Plot(read_by_budget(report), show_label=False, elem_id="read-by-budget")
 

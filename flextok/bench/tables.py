@@ -38,6 +38,9 @@ READ = {
 }
 
 
+MODELS_COMPARED = {"register": "registers", "grid_coarser": "3D grid"}
+
+
 def main(arguments: list[str] | None = None) -> None:
     if arguments:
         raise SystemExit("python -m flextok.bench tables takes no arguments")
@@ -68,7 +71,7 @@ def reconstruction_table() -> str:
             continue
         part = report[key]
         vae = f"{part['vae']['psnr']:.1f}"
-        for model, name in (("register", "registers"), ("grid_coarser", "3D grid")):
+        for model, name in MODELS_COMPARED.items():
             cells = [f"{part[model][k]['psnr']:.1f}" if k in part[model] else "" for k in _budgets(report)]
             rows.append(f"| {label} ({part['clips']}) | {name} | " + " | ".join(cells) + f" | {vae} |")
     return "\n".join(rows)
@@ -79,11 +82,29 @@ def read_table() -> str:
     report = _read("reconstruction")
     rows = ["| read rightly | model | " + " | ".join(f"k = {k}" for k in _budgets(report)) + " | source clips |"]
     rows.append("|---|---|" + "---|" * (len(_budgets(report)) + 1))
-    read = report["toybox_test"]["read"]
+    read = report["realism"]
     for key, label in READ.items():
-        for model, name in (("register", "registers"), ("grid_coarser", "3D grid")):
-            cells = [f"{read[model][k][key]:.0%}" if k in read[model] else "" for k in _budgets(report)]
-            rows.append(f"| {label} | {name} | " + " | ".join(cells) + f" | {read['sources'][key]:.0%} |")
+        for model, name in MODELS_COMPARED.items():
+            cells = [f"{read[model][k][f'read_{key}']:.0%}" if k in read[model] else "" for k in _budgets(report)]
+            rows.append(f"| {label} | {name} | " + " | ".join(cells) + f" | {read['source'][f'read_{key}']:.0%} |")
+    return "\n".join(rows)
+
+
+def realism_table() -> str:
+    """How real clips look, beside yardsticks: distance to other source clips, edges, told from the VAE's, flicker."""
+    report = _read("reconstruction")["realism"]
+    rows = [
+        "| clips | kernel distance | edges, of the source's | told from the VAE's | flicker, levels of 255 |",
+        "|---|---|---|---|---|",
+    ]
+    sets = {name: report[name] for name in report if name not in MODELS_COMPARED}
+    for model, name in MODELS_COMPARED.items():
+        sets |= {f"{name}, k = {k}": row for k, row in report[model].items()}
+    for name, row in sets.items():
+        label = name.replace("blurred_", "source at 1/") if name.startswith("blurred") else name
+        told = "" if row["told_from_vae"] is None else f"{row['told_from_vae']:.0%}"
+        distance = f"{row['kernel_distance']:.3f} ± {row['kernel_distance_error']:.3f}"
+        rows.append(f"| {label} | {distance} | {row['edges']:.2f} | {told} | {row['flicker']:.2f} |")
     return "\n".join(rows)
 
 
@@ -146,7 +167,6 @@ def scorer_table() -> str:
     report = _read("scorer")
     columns = {
         "test": "test",
-        "test_mirrored": "mirrored",
         "held_out_combinations": "held-out combinations",
         "test_blurred_0.5": "half resolution",
         "test_blurred_0.25": "a quarter",
@@ -265,6 +285,7 @@ def app_table() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "reconstruction": reconstruction_table,
     "read": read_table,
+    "realism": realism_table,
     "card-register": register_card,
     "card-grid": grid_card,
     "solvers": solver_table,

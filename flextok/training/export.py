@@ -17,8 +17,8 @@ from flextok.training import export_tokenizer
 @dataclass(frozen=True)
 class ExportConfig:
     vae: Path = Path("runs/vae/weights")
-    register: Path = Path("runs/register-full/weights")
-    grid: Path = Path("runs/grid-full/weights")
+    register: Path = Path("runs/register-decoder/weights")
+    grid: Path = Path("runs/grid-decoder/weights")
     out: Path = Path("assets")
     solver: str = "euler"
     num_inference_steps: int = 4

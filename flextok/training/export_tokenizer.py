@@ -1,5 +1,5 @@
 """Put a trained tokenizer and its VAE together as what `load_tokenizer` reads:
-`python -m flextok.training.export_tokenizer --tokenizer runs/register-full/weights --out my-tokenizer`.
+`python -m flextok.training.export_tokenizer --tokenizer runs/register-decoder/weights --out my-tokenizer`.
 
 Weights are stored in float16 (loaded as float32).
 """

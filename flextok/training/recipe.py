@@ -196,7 +196,8 @@ def _bank(bank: Bank, folder: Path, workers: int) -> Stage:
             dataset: Any = ToyboxDataset(seeds, 64, bank.num_actions)
         else:
             dataset = FolderDataset(bank.folder, length=bank.clips)
-        return fill_bank(dataset, folder, bank.clips, about, workers=workers or os.cpu_count() or 1, deadline=deadline)
+        count = workers or os.cpu_count() or 1
+        return fill_bank(dataset, folder, bank.clips, about, workers=count if count > 1 else 0, deadline=deadline)
 
     return Stage(f"banks/{bank.name}", bank.clips, "clips", done, run)
 

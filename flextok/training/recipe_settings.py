@@ -57,9 +57,9 @@ class Settings:
     """Networks of a few channels."""
 
 
-# Photographs that move keep the VAE general, so that clips of one's own come back recognisable. Debian's packages
-# gnome-backgrounds, mate-backgrounds, plasma-workspace-wallpapers and lomiri-wallpapers-16.04 and -20.04 fill these.
-BACKGROUNDS, WALLPAPERS = Path("/usr/share/backgrounds"), Path("/usr/share/wallpapers")
+PHOTOS = Path("/usr/share/backgrounds")
+"""Photographs that move keep the VAE general, so that clips of one's own come back recognisable. Debian's packages
+gnome-backgrounds, mate-backgrounds and lomiri-wallpapers-16.04 and -20.04 fill this folder."""
 
 SETTINGS: dict[str, Settings] = {
     # Two CPU cores with bfloat16, overnight at most; without bfloat16 three times as long.
@@ -68,8 +68,7 @@ SETTINGS: dict[str, Settings] = {
             Bank("toybox0", 12_000),
             Bank("toybox1", 12_000, first_seed=12_000),
             Bank("long", 500, first_seed=1_000_000, num_actions=5),
-            Bank("photos0", 1_500, folder=BACKGROUNDS),
-            Bank("photos1", 1_500, folder=WALLPAPERS),
+            Bank("photos", 1_500, folder=PHOTOS),
         ),
         scorer=Work(4_000, 32),
         vae=Work(8_000, 8),
@@ -84,8 +83,7 @@ SETTINGS: dict[str, Settings] = {
         banks=(
             *(Bank(f"toybox{i}", 12_000, first_seed=12_000 * i) for i in range(4)),
             Bank("long", 1_000, first_seed=1_000_000, num_actions=5),
-            Bank("photos0", 3_000, folder=BACKGROUNDS),
-            Bank("photos1", 3_000, folder=WALLPAPERS),
+            Bank("photos", 4_000, folder=PHOTOS),
         ),
         scorer=Work(3_000, 64),
         vae=Work(6_000, 32),

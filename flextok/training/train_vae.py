@@ -42,9 +42,6 @@ class VAEConfig:
     """PSNR is a logarithm of the squared error, so this term serves it on easy clips as much as on hard ones."""
     gradient_weight: float = 0.5
     kl_weight: float = 1e-4
-    decoder_only: bool = False
-    """Freeze the encoder, so that latents and all that was trained on them stay valid. The decoder may then be deeper
-    (`decoder_blocks`) than the one it starts from: blocks that are added begin as the identity."""
 
 
 class VAEObjective(nn.Module):
@@ -56,8 +53,7 @@ class VAEObjective(nn.Module):
 
     def forward(self, step: int, video: Tensor) -> dict[str, Tensor]:
         generator = torch.Generator(video.device).manual_seed(self.config.run.seed * 1_000_003 + step)
-        with torch.set_grad_enabled(not self.config.decoder_only):
-            posterior = self.vae.encode(video)
+        posterior = self.vae.encode(video)
         reconstruction = self.vae.decode(posterior.sample(generator))
         error = reconstruction - video
         l1, mse = error.abs().mean(), error.square().mean(dim=(1, 2, 3, 4))  # (), (b,)
@@ -74,10 +70,6 @@ class VAEStage:
         self.config = config
         if config.run.init_from is not None:
             self.vae = load_strict(AutoencoderCausalVideo, config.run.init_from)
-            if config.decoder_only:
-                self.vae = with_deeper_decoder(self.vae, config.decoder_blocks)
-                for name, parameter in self.vae.named_parameters():
-                    parameter.requires_grad_(name.startswith("decoder_"))
         else:
             torch.manual_seed(config.run.seed)
             self.vae = AutoencoderCausalVideo(
@@ -114,9 +106,6 @@ class VAEStage:
 
     def save(self, folder: Path) -> None:
         """Weights with the latents' statistics over training clips in the config, so that later stages need none."""
-        if self.config.decoder_only:
-            self.vae.save_pretrained(folder)
-            return
         latents = []
         for index in range(32):
             video = self.batch(10_000_000 + index, slice(0, 8))["video"].to(self.vae.device)
@@ -127,24 +116,6 @@ class VAEStage:
         self.vae.register_to_config(latents_mean=raw.mean(1).tolist(), latents_std=raw.std(1).tolist())
         self.vae.save_pretrained(folder)
         self.vae.register_to_config(latents_mean=before["mean"], latents_std=before["std"])
-
-
-def with_deeper_decoder(vae: AutoencoderCausalVideo, decoder_blocks: tuple[int, int]) -> AutoencoderCausalVideo:
-    """The same function in a VAE whose decoder has this many blocks: the added ones, at the end, are the identity.
-
-    Raises:
-        ValueError: the decoder has more blocks than that.
-    """
-    if any(new < old for new, old in zip(decoder_blocks, vae.config.decoder_blocks, strict=True)):
-        raise ValueError(f"decoder_blocks={decoder_blocks} are fewer than the {vae.config.decoder_blocks} there are")
-    config = {key: value for key, value in vae.config.items() if not key.startswith("_")}
-    deeper = AutoencoderCausalVideo(**{**config, "decoder_blocks": decoder_blocks})
-    missing, _ = deeper.load_state_dict(vae.state_dict(), strict=False)
-    with torch.no_grad():
-        for name in missing:
-            if ".conv2." in name or ".temporal.proj." in name:
-                deeper.get_parameter(name).zero_()
-    return deeper
 
 
 PRESETS = {

@@ -1,15 +1,13 @@
-"""Labels: what the rendered clip shows, mirrored as the flipped clip shows it."""
+"""Labels: what the rendered clip shows."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 
 import numpy as np
 import pytest
 
-from flextok.data.toybox_caption import caption
 from flextok.data.toybox_labels import (
     ATTRIBUTES,
     CLASS_NAMES,
@@ -17,9 +15,6 @@ from flextok.data.toybox_labels import (
     POSITION_BINS,
     bank_labels,
     labels,
-    labels_of_seeds,
-    mirror_labels,
-    mirrored_words,
     position_bin,
     screen_positions,
 )
@@ -31,58 +26,34 @@ from flextok.data.toybox_spec import ACTIONS, TEST_SEEDS, ToyboxSpec, sample_spe
 def subject_masks(spec: ToyboxSpec) -> np.ndarray:
     """The subject's pixels in the first and last frame, found by rendering it alone in two colours: bool (2, H, W)."""
     alone = dataclasses.replace(spec, objects=spec.objects[:1])
-    one, two = (render(alone.with_subject(color=c, pattern="plain", material="matte")) for c in ("black", "white"))
+    one, two = (render(alone.with_subject(color=c, pattern="plain")) for c in ("purple", "white"))
     return np.abs(one[[0, -1]].astype(int) - two[[0, -1]]).max(-1) > 8
 
 
-def subject_place(spec: ToyboxSpec, frame: int, flip: bool) -> tuple[float, float]:
-    """Middle of the subject's pixels, (x, y) in [-1, 1], in the first (0) or last (1) frame of the clip or its flip."""
+def subject_place(spec: ToyboxSpec, frame: int) -> tuple[float, float]:
+    """Middle of the subject's pixels, (x, y) in [-1, 1], in the first (0) or last (1) frame of the clip."""
     mask = subject_masks(spec)[frame]
-    rows, columns = np.nonzero(mask[:, ::-1] if flip else mask)
-    middle = [(v.min() + v.max() + 1) / 2 / len(mask) * 2 - 1 for v in (columns, rows)]
+    middle = [(v.min() + v.max() + 1) / 2 / len(mask) * 2 - 1 for v in np.nonzero(mask)[::-1]]
     return middle[0], middle[1]
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("action", ACTIONS)
-def test_positions_are_where_the_subject_is_drawn(action: str, mirrored: bool) -> None:
+def test_positions_are_where_the_subject_is_drawn(action: str) -> None:
     spec = sample_spec(TEST_SEEDS[7], action=action).with_subject(radius=0.5)
-    found = labels(spec, mirrored)
+    found = labels(spec)
     for frame, when in ((0, "start"), (1, "end")):
-        x, y = subject_place(spec, frame, mirrored)
+        x, y = subject_place(spec, frame)
         for place, name in ((x, f"{when}_x"), (y, f"{when}_y")):
             # The outline's middle is not quite the projected centre, so a neighbour bin is right within 0.1 of an edge.
             allowed = {position_bin(place - 0.1), position_bin(place), position_bin(place + 0.1)}
             assert found[name] in allowed, (name, place)
 
 
-def test_mirrored_clip_moves_the_other_way_on_the_screen() -> None:
-    """Left and right of the labels are those of the picture: the subject's pixels move as the action says."""
+def test_left_and_right_are_those_of_the_picture() -> None:
     directions = {"rolls left": -1, "rolls right": 1, "camera pans left": 1, "camera pans right": -1}
-    for action, mirrored in itertools.product(directions, (False, True)):
+    for action, direction in directions.items():
         spec = sample_spec(TEST_SEEDS[3], action=action)
-        moved = subject_place(spec, 1, mirrored)[0] - subject_place(spec, 0, mirrored)[0]
-        said = ACTIONS[labels(spec, mirrored)["action"]]
-        assert (said == action) is not mirrored
-        assert np.sign(moved) == directions[said]
-
-
-def test_mirroring_changes_left_and_right_alone_and_undoes_itself() -> None:
-    array = labels_of_seeds(TEST_SEEDS[:300])
-    mirrored = mirror_labels(array)
-    assert np.array_equal(mirrored, labels_of_seeds(TEST_SEEDS[:300], mirrored=True))
-    assert np.array_equal(mirror_labels(mirrored), array)
-    changed = {name for name, column in zip(ATTRIBUTES, (array != mirrored).T, strict=True) if column.any()}
-    assert changed == {"action", "start_x", "end_x"}
-
-
-def test_captions_follow_the_mirror() -> None:
-    for seed in TEST_SEEDS[:60]:
-        spec = sample_spec(seed)
-        for variant in range(4):
-            plain, mirrored = caption(spec, variant), caption(mirrored_words(spec), variant)
-            swapped = plain.replace(" left", " RIGHT").replace(" right", " left").replace(" RIGHT", " right")
-            assert mirrored == swapped
+        assert np.sign(subject_place(spec, 1)[0] - subject_place(spec, 0)[0]) == direction
 
 
 def test_labels_name_what_the_spec_says() -> None:

@@ -7,9 +7,11 @@ import torch
 from flextok.models.scorer import ToyboxScorer
 from flextok.training.fit_scorer_heads import fit_heads
 
+CLASSES = {"action": ("rolls", "drops", "spins"), "pattern": ("plain", "striped")}
+
 
 def test_heads_find_the_optimum_and_keep_to_their_inputs(generator: torch.Generator) -> None:
-    scorer = ToyboxScorer(("action", "pattern"), (3, 2), 7, (8, 8, 32), (1, 1), 1, 2, 16, 8, 32, 1)
+    scorer = ToyboxScorer(CLASSES, 7, (8, 8, 32), (1, 1), 1, 2, 16, 8, 32, 1)
     inputs = torch.randn(600, scorer.heads.in_features, generator=generator)
     action = inputs[:, :3].argmax(1)  # told by the features
     pattern = (inputs[:, 16 + 5] > 0).long()  # told by the energy alone
