@@ -263,20 +263,24 @@ def _draw(
     )
     if rng.random() > 1 / 3:
         return scene
-    return dataclasses.replace(scene, objects=(*scene.objects, _bystander(rng, scene)))
+    return dataclasses.replace(scene, objects=(*scene.objects, *_bystander(rng, scene)))
 
 
-def _bystander(rng: np.random.Generator, scene: ToyboxSpec) -> ToyObject:
-    """A small plain object of another colour, behind the subject and beside its path: seen, and never touched."""
+def _bystander(rng: np.random.Generator, scene: ToyboxSpec) -> tuple[ToyObject, ...]:
+    """A small plain object of another colour, behind the subject and beside its path: seen, and never touched.
+
+    None where a chain of actions leaves no place for it.
+    """
     from flextok.data.toybox_motion import trajectory
 
     path = trajectory(scene).position[:, [0, 2]]  # (T, 2)
     color = _choose(rng, tuple(c for c in COLORS if c != scene.subject.color))
-    while True:
+    for _ in range(200):
         z = float(rng.uniform(4.4, 5.8))
         x = float(rng.uniform(-0.42, 0.42)) * z  # within the camera's view
         if np.hypot(path[:, 0] - x, path[:, 1] - z).min() > 1.25 * (BYSTANDER_RADIUS + scene.subject.radius):
-            return ToyObject(_choose(rng, SHAPES), color, radius=BYSTANDER_RADIUS, x=x, z=z)
+            return (ToyObject(_choose(rng, SHAPES), color, radius=BYSTANDER_RADIUS, x=x, z=z),)
+    return ()
 
 
 def _choose(rng: np.random.Generator, options: tuple[str, ...]) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import torch
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class RunConfig:
     ema_decay: float = 0.998
     mixed_precision: Literal["auto", "no", "bf16"] = "auto"
     """`auto` is bf16 where the machine is faster with it (`flextok.precision`), else float32."""
-    compile: bool = False
-    """torch.compile the training step (several minutes of C++ compilation on a CPU)."""
+    compile: bool = True
+    """torch.compile the networks of stages that gain by it, where there is a C++ compiler: minutes, once a machine."""
     threads: int = 0
     """CPU threads of each process; 0 leaves torch's choice."""
     seed: int = 0
@@ -44,6 +47,23 @@ class RunConfig:
     """A state is saved when the last one is so old, and at the end."""
     init_from: Path | None = None
     """Start from the model in this folder (another run's weights/), with its sizes and a fresh optimizer."""
+
+
+def compiled(function: Callable[..., Any], run: RunConfig, dynamic: bool = False) -> Callable[..., Any]:
+    """The function through torch.compile while gradients are wanted, if the run wants that and the machine can.
+
+    Args:
+        dynamic: one graph for all shapes instead of one for each.
+    """
+    if not run.compile or shutil.which(os.environ.get("CXX", "g++")) is None:
+        return function
+    fast = torch.compile(function, dynamic=dynamic)
+
+    def choose(*args: Any, **kwargs: Any) -> Any:
+        # Evaluation would be compiled once more, for a few calls.
+        return (fast if torch.is_grad_enabled() else function)(*args, **kwargs)
+
+    return choose
 
 
 def shares(what: str, count: int, weights: Sequence[float]) -> np.ndarray:

@@ -28,7 +28,7 @@ from flextok.data.toybox_spec import VALIDATION_SEEDS, sample_spec
 from flextok.models.loading import load_strict
 from flextok.models.scorer import ToyboxScorer
 from flextok.models.word_tokenizer import WordTokenizer
-from flextok.training.configs import RunConfig, shares
+from flextok.training.configs import RunConfig, compiled, shares
 from flextok.training.degradations import degrade
 from flextok.training.trainer import step_rng, train
 
@@ -58,9 +58,10 @@ class ScorerObjective(nn.Module):
     With several processes each contrasts the clips of its own share of the batch.
     """
 
-    def __init__(self, scorer: ToyboxScorer, contrast_weight: float) -> None:
+    def __init__(self, scorer: ToyboxScorer, config: ScorerConfig) -> None:
         super().__init__()
-        self.scorer, self.contrast_weight = scorer, contrast_weight
+        self.scorer, self.contrast_weight = scorer, config.contrast_weight
+        scorer.video.forward = compiled(scorer.video.forward, config.run)  # type: ignore[method-assign]
 
     def forward(self, step: int, video: Tensor, labels: Tensor, words: Tensor, wrong: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
         """labels: (b, attributes); words: (b, s) ids of the right captions; wrong: (b, m, s) ids of wrong ones."""
@@ -96,7 +97,7 @@ class ScorerStage:
                 depth=config.depth,
                 text_depth=config.text_depth,
             )
-        self.module = ScorerObjective(self.scorer.to(memory_format=torch.channels_last), config.contrast_weight)
+        self.module = ScorerObjective(self.scorer.to(memory_format=torch.channels_last), config)
         self.banks = [ClipBank(folder) for folder in config.banks]
         shares("banks", len(self.banks), ())
         self.seeds = [bank_seeds(bank.about) for bank in self.banks]
@@ -175,7 +176,13 @@ PRESETS = {
         "A few seconds, for tests",
         ScorerConfig(
             RunConfig(
-                Path("runs/scorer-tiny"), steps=4, batch_size=4, mixed_precision="no", evaluate_every=4, save_every=2
+                Path("runs/scorer-tiny"),
+                steps=4,
+                batch_size=4,
+                mixed_precision="no",
+                compile=False,
+                evaluate_every=4,
+                save_every=2,
             ),
             num_validation=4,
             widths=(8, 8, 32),

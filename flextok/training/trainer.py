@@ -145,13 +145,12 @@ def train(stage: Stage, run: RunConfig, config: object, deadline: float | None =
     if accelerator.is_main_process:
         (run.out / "config.json").write_text(json.dumps(asdict(config), default=str, indent=1))  # type: ignore[call-overload]
     trained.train()  # weights that were loaded come in eval mode
-    forward = torch.compile(trained, dynamic=False) if run.compile else trained
     share = run.batch_size // accelerator.num_processes
     rows = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
     meter = _Meter(run, progress.step, accelerator.is_main_process)
     saved, stopped = time.monotonic(), False
     for step, batch in _batches(stage, range(progress.step, run.steps), rows, accelerator.device):
-        losses = forward(step=step, **batch)
+        losses = trained(step=step, **batch)
         accelerator.backward(losses["loss"])
         if run.max_grad_norm:
             accelerator.clip_grad_norm_(module.parameters(), run.max_grad_norm)

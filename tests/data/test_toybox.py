@@ -103,7 +103,7 @@ def test_another_motion_keeps_the_look() -> None:
 def test_what_a_caption_names_is_plain_to_see() -> None:
     """One subject that is large on the screen and never wholly out of it; a bystander is seen beside it."""
     bystanders = 0
-    for seed in range(120):
+    for seed in range(48):
         spec = sample_spec(seed)
         bare = dataclasses.replace(spec, objects=spec.objects[:1])
         frames = render(bare).astype(int)
@@ -116,7 +116,7 @@ def test_what_a_caption_names_is_plain_to_see() -> None:
             assert spec.objects[1].color != spec.subject.color
             beside = np.abs(render(spec).astype(int) - frames).max(axis=-1) > 8
             assert beside.mean(axis=(1, 2)).max() > 0.002, (seed, spec.actions)
-    assert 25 < bystanders < 55
+    assert 8 < bystanders < 26
     assert len({sample_spec(seed).objects[0].radius for seed in range(40)}) == len(SIZES)
 
 
