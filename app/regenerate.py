@@ -36,8 +36,6 @@ def commands(options: Options) -> list[list[str]]:
         [
             "flextok.bench",
             "reconstruction",
-            "--clips",
-            "64",
             "--windows",
             "3",
             "--videos",

@@ -54,6 +54,7 @@ class Options:
     """Write a picture of the first clips at every budget here."""
 
 
+@torch.no_grad()
 def main(arguments: list[str] | None = None) -> None:
     options = tyro.cli(Options, args=arguments, prog="python -m flextok.bench reconstruction")
     register, grid = load_embedded("embedded"), load_embedded("embedded-grid")
