@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from flextok.data.video_read import VideoInfo
+from flextok.video.read import VideoInfo
 
 RULE = (
     "Length 0 means 17 frames, frames per second 0 means 8. Models take 17 + 16 n frames: 17, 33 or 49; what is "

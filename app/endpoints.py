@@ -23,10 +23,10 @@ from app.tabs.explore import LANE, Explore, request_of
 from app.tabs.rate_distortion import csv_rows
 from app.token_strip import edits_from_page
 from flextok.chunking import num_latent_frames
-from flextok.token_edit import apply_edits
-from flextok.token_edit import swap_prefix as swapped
-from flextok.token_file import from_json, to_json
-from flextok.token_link import pack, unpack
+from flextok.tokens.edit import apply_edits
+from flextok.tokens.edit import swap_prefix as swapped
+from flextok.tokens.file import from_json, to_json
+from flextok.tokens.link import pack, unpack
 
 LIGHT: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "light"}
 
@@ -134,7 +134,7 @@ def build(service: VideoService, clip: Explore) -> None:
 
 def write_mp4(frames: np.ndarray, fps: float, name: str) -> str:
     """A file for download of uint8 (T, H, W, 3)."""
-    from flextok.data.video_write import write_video
+    from flextok.video.write import write_video
 
     path = fresh_file(name)
     with told():

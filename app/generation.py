@@ -13,7 +13,8 @@ import numpy as np
 from app.limits import MAX_GENERATED_CHUNKS, MAX_SEED
 from app.player import panel_budgets, psnr_db, sprite
 from app.refusals import refusal, require_number, told
-from flextok.data.toybox_spec import ACTIONS, FPS
+from flextok.toybox.actions import ACTIONS
+from flextok.toybox.spec import FPS
 
 if TYPE_CHECKING:
     from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
@@ -96,7 +97,7 @@ class GeneratorService:
         with told():
             import torch
 
-            from flextok.data.pixels import to_uint8
+            from flextok.video.pixels import to_uint8
 
             budgets = [*(k for k in BUDGETS if k < request.keep_k), int(request.keep_k)]
             for result in self.pipe().refine(
@@ -119,7 +120,7 @@ class GeneratorService:
         with told():
             import torch
 
-            from flextok.data.pixels import to_uint8
+            from flextok.video.pixels import to_uint8
 
             result = self.pipe("embedded-grid-class")(
                 **request.wanted(),
@@ -139,7 +140,7 @@ class GeneratorService:
         with told():
             import torch
 
-            from flextok.data.pixels import to_uint8
+            from flextok.video.pixels import to_uint8
 
             frames, tokens = np.zeros((0, 64, 64, 3), np.uint8), 0
             for chunk in self.pipe().stream(
@@ -225,7 +226,7 @@ def with_chunk_bar(frames: np.ndarray, total: int) -> np.ndarray:
     Args:
         total: frames of the whole video, which the bar stands for.
     """
-    from flextok.captioned_strip import enlarge
+    from flextok.video.strip import enlarge
 
     frames = enlarge(frames, SCALE)
     count, _, width, _ = frames.shape

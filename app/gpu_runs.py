@@ -17,7 +17,7 @@ import gradio as gr
 import numpy as np
 
 from app.runtime import ZERO_GPU, on_gpu
-from flextok.registry import ModelEntry, list_models
+from flextok.loading.registry import ModelEntry, list_models
 
 if TYPE_CHECKING:
     from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
@@ -124,7 +124,7 @@ def decode_order(order: Order) -> Iterator[Decoded]:
     """
     import torch
 
-    from flextok.data.pixels import to_float, to_uint8
+    from flextok.video.pixels import to_float, to_uint8
 
     if ZERO_GPU:
         torch.set_num_threads(1)  # the parent's thread pool does not survive the fork
@@ -149,8 +149,8 @@ def decode_order(order: Order) -> Iterator[Decoded]:
 
 def run_order(order: Order, clip: Clip) -> Iterator[Reconstruction]:
     """The results of an order, measured here against its clip."""
-    from flextok.data.pixels import to_float
     from flextok.reconstruction import measure
+    from flextok.video.pixels import to_float
 
     pipe = PIPELINES[order.model]
     # PyAV's frames lie in cycles and own threads: a fork that inherits such garbage hangs where it collects it.
@@ -169,7 +169,7 @@ def make_order(
     steps: int,
     guidance: float,
 ) -> Order:
-    from flextok.data.pixels import to_uint8
+    from flextok.video.pixels import to_uint8
 
     frames = to_uint8(clip.video[0])
     tflop = work_tflop(entry, len(frames), budgets, len(seeds), steps, guidance)

@@ -16,11 +16,12 @@ from app.service import VideoService
 from app.shipped import EXAMPLE_CLIP, EXAMPLE_VIDEO, PREBAKED
 from app.tabs.explore import note
 from app.tabs.long_video import PROMPTS
-from flextok.data.toybox_caption import caption
-from flextok.data.toybox_render import render
-from flextok.data.toybox_spec import FPS, TEST_SEEDS, sample_spec
-from flextok.data.video_write import write_video
-from flextok.registry import ASSETS
+from flextok.loading.registry import ASSETS
+from flextok.toybox.caption import caption
+from flextok.toybox.render import render
+from flextok.toybox.sampling import TEST_SEEDS, sample_spec
+from flextok.toybox.spec import FPS
+from flextok.video.write import write_video
 
 EXAMPLES = {
     "1-rolls": ("rolls right", 5),

@@ -30,14 +30,14 @@ from app.player import pixels, seeds_payload, sprite
 from app.shipped import EXAMPLES
 from flextok.api import load_embedded
 from flextok.data.datasets import ToyboxDataset
-from flextok.data.pixels import to_float
-from flextok.data.toybox_spec import TEST_SEEDS
+from flextok.loading.checkpoint import load_strict
 from flextok.metrics.reconstruction import psnr
-from flextok.models.loading import load_strict
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.pipelines.sampling import sample_latents
 from flextok.reconstruction import Clip, load_clip, several_seeds
+from flextok.toybox.sampling import TEST_SEEDS
+from flextok.video.pixels import to_float
 
 CLIP, OTHER_CLIP = "2-bounces", "6-camera"
 REGISTERS = (1, 2, 4, 8, 16, 64)

@@ -10,7 +10,7 @@ from app import gpu_runs
 from app.refusals import refusal
 from app.runtime import ZERO_GPU
 from flextok.availability import Availability, availability, describe_local, local_id
-from flextok.registry import ModelEntry, list_models
+from flextok.loading.registry import ModelEntry, list_models
 
 if TYPE_CHECKING:  # PyTorch and diffusers take seconds: they load in the background, after the page is up
     from app.gpu_runs import Pipeline

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from flextok.availability import Availability
-from flextok.registry import ModelEntry
+from flextok.loading.registry import ModelEntry
 
 # Every string comes from the registry or a checkpoint's folder name, and goes through `text` before it is HTML.
 TEMPLATE = """

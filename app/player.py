@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from app.shipped import PREBAKED
-from flextok.clip_tokens import ClipTokens
-from flextok.registry import ModelEntry
+from flextok.loading.registry import ModelEntry
+from flextok.tokens.clip import ClipTokens
 
 if TYPE_CHECKING:  # the page itself does not load PyTorch
     from torch import Tensor
@@ -185,7 +185,7 @@ def _result(result: Reconstruction, k: int | None = None) -> dict[str, Any]:
 
 
 def pixels(video: Tensor) -> np.ndarray:
-    from flextok.data.pixels import to_uint8
+    from flextok.video.pixels import to_uint8
 
     return to_uint8(video[0])
 

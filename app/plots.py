@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from flextok.registry import ASSETS
+from flextok.loading.registry import ASSETS
 
 RESULTS = ASSETS / "results" / "reconstruction.json"
 SETS = {

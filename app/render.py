@@ -16,7 +16,7 @@ from app.refusals import refusal, told
 from app.request import Request
 from app.service import VideoService
 from flextok import __version__
-from flextok.clip_tokens import ClipTokens
+from flextok.tokens.clip import ClipTokens
 
 Form = Literal["mp4", "gif", "side by side", "strip"]
 FORMS = get_args(Form)
@@ -39,8 +39,8 @@ def render(service: VideoService, request: Request, form: str, keep_k: int | Non
     path = fresh_file(f"flextok-k{kept.keep_k}-seed{kept.seed}{SUFFIXES[form]}")
     about = json.dumps(settings(request, kept))
     with told():
-        from flextok.captioned_strip import side_by_side
-        from flextok.data.video_write import write_video
+        from flextok.video.strip import side_by_side
+        from flextok.video.write import write_video
 
         if form == "strip":
             write_strip([source, service.decode(kept)], path, about)

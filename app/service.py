@@ -19,8 +19,8 @@ from app.model_store import EMBEDDED, EMBEDDED_GRID, ModelStore, budgets, decode
 from app.refusals import told
 from app.request import Request
 from app.shipped import EXAMPLES
-from flextok.clip_tokens import ClipTokens, TokenError, rows_of
-from flextok.registry import ModelEntry
+from flextok.loading.registry import ModelEntry
+from flextok.tokens.clip import ClipTokens, TokenError, rows_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,7 +137,7 @@ class VideoService(ModelStore):
         refuse_on_zero_gpu(entry)
         with told():
             pipe = self.model(entry.id)
-            from flextok.data.pixels import to_uint8
+            from flextok.video.pixels import to_uint8
 
             clip = uploads.read_clip(request, pipe)
             tokens = ClipTokens(
@@ -204,7 +204,7 @@ class VideoService(ModelStore):
     def _decoded(self, tokens: ClipTokens, first_frame: np.ndarray | None = None) -> np.ndarray:
         import torch
 
-        from flextok.data.pixels import to_float, to_uint8
+        from flextok.video.pixels import to_float, to_uint8
 
         ids = torch.from_numpy(tokens.array())[None]
         frames = self.model(tokens.model).detokenize(

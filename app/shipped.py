@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flextok.registry import ASSETS
+from flextok.loading.registry import ASSETS
 
 EXAMPLES = ASSETS / "examples"
 """Clips, and their captions in README.md."""

@@ -11,8 +11,8 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from flextok.clip_tokens import ClipTokens
-from flextok.token_edit import OPERATIONS, Edit
+from flextok.tokens.clip import ClipTokens
+from flextok.tokens.edit import OPERATIONS, Edit
 
 STATIC = Path(__file__).parent / "static"
 MAX_EDITS = 200

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from app.gpu_runs import Pipeline
-    from flextok.data.video_read import VideoInfo
     from flextok.reconstruction import Clip
+    from flextok.video.read import VideoInfo
 
 
 def read_clip(request: Request, pipe: Pipeline) -> Clip:
@@ -60,8 +60,8 @@ def read_clip(request: Request, pipe: Pipeline) -> Clip:
 
 def probe(path: str) -> VideoInfo:
     """What a file holds, found from its content; ValueError where it is over a limit of this app."""
-    from flextok.data.video_limits import VideoError
-    from flextok.data.video_read import probe_video
+    from flextok.video.limits import VideoError
+    from flextok.video.read import probe_video
 
     size = Path(path).stat().st_size if Path(path).is_file() else 0
     if size > MAX_UPLOAD_MB << 20:
@@ -121,7 +121,7 @@ def first_picture(path: str | None, size: int) -> np.ndarray:
 
 
 def _frames(path: str, count: int, fps: float, size: int | tuple[int, int], start_s: float = 0.0) -> np.ndarray:
-    from flextok.data.video_read import read_video
+    from flextok.video.read import read_video
 
     return read_video(
         path, start_s=start_s, num_frames=count, fps=fps, size=size, max_pixels=MAX_PIXELS, max_decode_s=MAX_DECODE_S

@@ -13,12 +13,12 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from flextok.api import load_tokenizer
     from flextok.generators import load_generator
-    from flextok.registry import list_models
+    from flextok.loading.registry import list_models
 
 _HOME = {
     "load_tokenizer": "flextok.api",
     "load_generator": "flextok.generators",
-    "list_models": "flextok.registry",
+    "list_models": "flextok.loading.registry",
 }
 __all__ = ["__version__", "list_models", "load_generator", "load_tokenizer"]
 

@@ -37,10 +37,10 @@ class Reconstruct:
         if not self.k:
             raise ValueError("--k names no budget")
         from flextok.api import load_tokenizer
-        from flextok.captioned_strip import side_by_side
-        from flextok.data.pixels import to_uint8
-        from flextok.data.video_write import write_video
         from flextok.reconstruction import load_clip, sweep
+        from flextok.video.pixels import to_uint8
+        from flextok.video.strip import side_by_side
+        from flextok.video.write import write_video
 
         pipe = load_tokenizer(self.model)
         if pipe.info.kind == "grid":
@@ -95,9 +95,9 @@ class Generate:
 
         import torch
 
-        from flextok.data.pixels import to_uint8
-        from flextok.data.video_write import check_target, write_video
         from flextok.generators import load_generator
+        from flextok.video.pixels import to_uint8
+        from flextok.video.write import check_target, write_video
 
         check_target(self.out)  # before the work, not after it
         pipe = load_generator(self.model)
@@ -126,7 +126,7 @@ class Info:
     def run(self) -> None:
         from flextok.availability import availability
         from flextok.generators import EMBEDDED_GENERATORS
-        from flextok.registry import list_models
+        from flextok.loading.registry import list_models
 
         print(
             f"{'id':40s} {'kind':9s} {'pixels':>6s} {'K':>4s} {'params':>8s} {'memory':>8s}  {'licence':21s} runs here"

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import torch
 
-from flextok.device_checks import check_dtype, usable_device
-from flextok.hub import MissingFileError, download, is_repo_id
+from flextok.checks import check_dtype, usable_device
+from flextok.loading.checkpoint import WEIGHTS_NAME, CheckpointError, load_strict, read_json
+from flextok.loading.hub import MissingFileError, download, is_repo_id
+from flextok.loading.registry import ASSETS, MODELS
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
-from flextok.models.loading import WEIGHTS_NAME, CheckpointError, load_strict, read_json
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
-from flextok.registry import ASSETS, MODELS
 from flextok.released.load import is_released, load_released
 from flextok.released.pipeline import ReleasedTokenizerPipeline
 from flextok.released.placement import DeviceMap

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from flextok.registry import ModelEntry
+from flextok.loading.registry import ModelEntry
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def availability(entry: ModelEntry) -> Availability:
     """
     if not entry.needs_gpu:
         return Availability("cpu")
-    from flextok.hub import why_unavailable
+    from flextok.loading.hub import why_unavailable
     from flextok.released.load import default_device
     from flextok.released.memory import GIB, free_bytes
 
@@ -56,7 +56,7 @@ def describe_local(source: str) -> tuple[ModelEntry, Availability]:
         source: a folder or file as `load_tokenizer` takes it.
     """
     from flextok.api import load_folder
-    from flextok.models.loading import CheckpointError
+    from flextok.loading.checkpoint import CheckpointError
     from flextok.released.load import checkpoint_info, default_device, is_released, open_checkpoint
     from flextok.released.memory import GIB
     from flextok.released.pipeline import DEFAULT_GUIDANCE, DEFAULT_STEPS

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from flextok.api import load_embedded, load_folder
-from flextok.device_checks import check_dtype, usable_device
+from flextok.checks import check_dtype, usable_device
+from flextok.loading.checkpoint import CheckpointError, load_strict, read_json
+from flextok.loading.registry import ASSETS
 from flextok.models.ar_transformer import ARTransformer
-from flextok.models.loading import CheckpointError, load_strict, read_json
 from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
-from flextok.registry import ASSETS
 
 EMBEDDED_GENERATORS = {
     "embedded-class": ("embedded-generator", "embedded"),

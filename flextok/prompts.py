@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from flextok.data.toybox_caption import ACTION_WORDS
+from flextok.toybox.caption import ACTION_WORDS
 
 _PHRASES = sorted((phrase for phrases in ACTION_WORDS.values() for phrase in phrases), key=len, reverse=True)
 _ACTION = re.compile(r"\b(?:" + "|".join(re.escape(phrase) for phrase in _PHRASES) + r")\b", re.IGNORECASE)

@@ -12,12 +12,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from flextok.data.pixels import to_float
-from flextok.data.video_limits import MAX_DECODE_S, MAX_PIXELS
-from flextok.data.video_read import pad_to_chunks, read_video
 from flextok.metrics.reconstruction import psnr, ssim
 from flextok.pipelines.pipeline_tokenizer import TokenizerInfo, VideoTokenizerPipeline
 from flextok.released.pipeline import ReleasedTokenizerPipeline
+from flextok.video.limits import MAX_DECODE_S, MAX_PIXELS
+from flextok.video.pixels import to_float
+from flextok.video.read import pad_to_chunks, read_video
 
 
 @dataclass(frozen=True)

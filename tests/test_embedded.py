@@ -16,11 +16,11 @@ import torch
 
 import flextok
 from flextok.data import ToyboxDataset, probe_video, read_video, to_float
-from flextok.data.toybox_spec import TEST_SEEDS
+from flextok.loading.registry import ASSETS
 from flextok.metrics.reconstruction import psnr
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.reconstruction import Clip, grid_at_equal_tokens, load_clip, sweep
-from flextok.registry import ASSETS
+from flextok.toybox.sampling import TEST_SEEDS
 
 
 @pytest.fixture(scope="module")

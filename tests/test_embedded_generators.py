@@ -9,11 +9,12 @@ import torch
 
 from flextok.__main__ import main
 from flextok.data import probe_video
-from flextok.data.toybox_caption import caption
-from flextok.data.toybox_spec import ACTIONS, HELD_OUT_SEEDS, sample_spec
 from flextok.generators import EMBEDDED_GENERATORS, load_generator
 from flextok.metrics import class_score, load_scorer, text_match
 from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
+from flextok.toybox.actions import ACTIONS
+from flextok.toybox.caption import caption
+from flextok.toybox.sampling import HELD_OUT_SEEDS, sample_spec
 
 
 @pytest.fixture(scope="module")

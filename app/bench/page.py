@@ -155,7 +155,7 @@ def warm_up(address: str) -> None:
 
 def write_noise(path: Path, megabytes: float) -> None:
     """A video of about that size: moving noise, which does not compress."""
-    from flextok.data.video_write import write_video
+    from flextok.video.write import write_video
 
     rng = np.random.default_rng(0)
     num_frames = 4

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from flextok.registry import ASSETS, MODELS, ModelEntry
+from flextok.loading.registry import ASSETS, MODELS, ModelEntry
 
 LEARN = ASSETS / "learn"
 RESULTS = ASSETS / "results"

@@ -165,7 +165,7 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
 
     def convert(path: str) -> str:
         """An mp4 that browsers play, of a file that they do not."""
-        from flextok.data.video_write import write_video
+        from flextok.video.write import write_video
 
         target = fresh_file("clip.mp4")
         write_video(uploads.playable(path), target, CONVERTED_FPS)

@@ -19,7 +19,7 @@ from app.shipped import EXAMPLE_CLIP
 from app.stopping import stopping
 from app.tabs import measured
 from app.tabs.explore import FORGET_EXAMPLE, LANE, QUIET, WHOLE, Explore
-from flextok.data.toybox_spec import ACTIONS
+from flextok.toybox.actions import ACTIONS
 
 INTRO = (
     "An autoregressive model writes tokens **time first**: token 1 of every latent frame, then token 2 of every latent "
@@ -92,7 +92,7 @@ def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, tab: gr.Ta
     generate = reason_in_status(generate)
 
     def open_in_explore(frames: Any) -> tuple[Any, ...]:
-        from flextok.data.video_write import write_video
+        from flextok.video.write import write_video
 
         path = fresh_file("generated.mp4")
         write_video(enlarged(frames), path, 8)

@@ -67,7 +67,7 @@ def build(generators: GeneratorService, shared: Shared) -> None:
         if not request.prompt.strip():
             request = GenerateRequest("bounces", "", keep_k, seed, chunks=chunks)
         request.check()
-        from flextok.data.video_write import write_video
+        from flextok.video.write import write_video
 
         unknown = generators.unknown(request.prompt)
         note = f" This small model does not know: {', '.join(unknown)[:200]}." if unknown else ""

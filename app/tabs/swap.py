@@ -15,8 +15,8 @@ from app.service import VideoService
 from app.share import Shared, choice, number
 from app.shipped import EXAMPLES
 from app.tabs.explore import LANE, SETTINGS, Explore, request_of
-from flextok.clip_tokens import ClipTokens
-from flextok.token_edit import swap_prefix
+from flextok.tokens.clip import ClipTokens
+from flextok.tokens.edit import swap_prefix
 
 SWAP_INTRO = (
     "### Swap tokens\nTake the **first m tokens** of every latent frame from clip B and the rest from clip A. What the "

@@ -16,10 +16,10 @@ from app.service import VideoService
 from app.share import OPENED, query_of
 from app.tabs.explore import LANE, QUIET, Explore, request_of
 from app.token_strip import edits_from_page, strip_value, token_strip
-from flextok.clip_tokens import ClipTokens
-from flextok.token_edit import Edit, apply_edits
-from flextok.token_file import load_tokens, save_tokens
-from flextok.token_link import pack, unpack
+from flextok.tokens.clip import ClipTokens
+from flextok.tokens.edit import Edit, apply_edits
+from flextok.tokens.file import load_tokens, save_tokens
+from flextok.tokens.link import pack, unpack
 
 INTRO = (
     "Every square is one token: a row for each latent frame, a column for each register, coloured by its code. "

@@ -1,4 +1,4 @@
-"""What a released-style config takes to run, found on the meta device: the figures of `flextok.registry`."""
+"""What a released-style config takes to run, found on the meta device: the figures of `flextok.loading.registry`."""
 
 from __future__ import annotations
 

@@ -20,11 +20,7 @@ from torch import Tensor
 
 from flextok.bench import results
 from flextok.bench.scorer import clips_of
-from flextok.captioned_strip import side_by_side
 from flextok.data.datasets import ToyboxDataset
-from flextok.data.pixels import to_float, to_uint8
-from flextok.data.toybox_caption import caption
-from flextok.data.toybox_spec import ACTIONS, FPS, HELD_OUT_SEEDS, TEST_SEEDS, ToyboxSpec, sample_spec
 from flextok.generators import load_generator
 from flextok.metrics.consistency import LOOK, windows
 from flextok.metrics.frechet_video import FrechetVideoDistance
@@ -32,7 +28,13 @@ from flextok.metrics.scorer import Scorer, load_scorer
 from flextok.metrics.scores import class_score, strict_text_match, text_match
 from flextok.models.ar_transformer import ARCondition
 from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
-from flextok.token_sampling import SamplingSettings, stream_tokens
+from flextok.pipelines.token_sampling import SamplingSettings, stream_tokens
+from flextok.toybox.actions import ACTIONS
+from flextok.toybox.caption import caption
+from flextok.toybox.sampling import HELD_OUT_SEEDS, TEST_SEEDS, sample_spec
+from flextok.toybox.spec import FPS, ToyboxSpec
+from flextok.video.pixels import to_float, to_uint8
+from flextok.video.strip import side_by_side
 
 REPEATS = 5
 SHEET_BUDGET, SHEET_CLIPS = 16, 2

@@ -20,13 +20,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from flextok.bench.expressions import guidance_expression, tensor_expression
-from flextok.data.pixels import from_uint8
 from flextok.guidance import APGSettings
 from flextok.released.errors import first_line
 from flextok.released.load import load_released
 from flextok.released.nodes.tokens import TimestepEmbedder
 from flextok.released.nodes.trunk import FlexTransformer
 from flextok.released.pipeline import EncodedChunk, ReferenceDraws
+from flextok.video.pixels import from_uint8
 
 DEBUG = ".dbg."
 SAMPLER_DEFAULTS: Mapping[str, Any] = {

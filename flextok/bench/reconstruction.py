@@ -24,15 +24,15 @@ from flextok.api import load_embedded
 from flextok.bench import codecs, results
 from flextok.bench.realism import realism
 from flextok.data.datasets import ToyboxDataset
-from flextok.data.pixels import to_float, to_uint8
-from flextok.data.toybox_labels import labels_of_seeds
-from flextok.data.toybox_spec import HELD_OUT_SEEDS, TEST_SEEDS
-from flextok.data.video_read import probe_video, read_video
 from flextok.metrics.reconstruction import psnr, ssim
 from flextok.metrics.scorer import load_scorer
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.schedulers.scheduling_rectified_flow import SOLVERS, RectifiedFlowScheduler
+from flextok.toybox.labels import labels_of_seeds
+from flextok.toybox.sampling import HELD_OUT_SEEDS, TEST_SEEDS
 from flextok.training.sheets import clip_rows
+from flextok.video.pixels import to_float, to_uint8
+from flextok.video.read import probe_video, read_video
 
 BATCH = 16
 Item = TypeVar("Item")

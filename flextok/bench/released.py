@@ -25,8 +25,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from flextok.bench import results
 from flextok.bench.plain import plain_encode, plain_step
 from flextok.bench.synthetic import MID, TINY, synthetic_config, write_checkpoint
+from flextok.checks import bf16_is_fast
 from flextok.metrics.reconstruction import psnr
-from flextok.precision import bf16_is_fast
 from flextok.released.layout import plan_segments
 from flextok.released.load import CONFIG_NAME, WEIGHTS_NAME, load_released
 from flextok.released.pipeline import ReleasedTokenizerPipeline

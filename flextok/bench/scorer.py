@@ -16,15 +16,15 @@ from torch import Tensor
 
 from flextok.bench import results
 from flextok.data.datasets import ToyboxDataset
-from flextok.data.pixels import to_float
-from flextok.data.toybox_labels import ATTRIBUTES, NUM_CLASSES, POSITIONS, labels_of_seeds
-from flextok.data.toybox_spec import HELD_OUT_SEEDS, TEST_SEEDS, sample_spec
 from flextok.metrics.consistency import temporal_consistency
 from flextok.metrics.frechet_video import FrechetVideoDistance
 from flextok.metrics.perceptual import scorer_distance
 from flextok.metrics.scorer import Scorer, load_scorer
 from flextok.metrics.scores import WRONG_CAPTIONS, attribute_hits, strict_text_match_hits, text_match_hits
+from flextok.toybox.labels import ATTRIBUTES, NUM_CLASSES, POSITIONS, labels_of_seeds
+from flextok.toybox.sampling import HELD_OUT_SEEDS, TEST_SEEDS, sample_spec
 from flextok.training.degradations import blur
+from flextok.video.pixels import to_float
 
 BLURS = (0.5, 0.25, 0.125)
 """Share of the resolution that is left."""

@@ -11,8 +11,8 @@ import torch
 
 from flextok.bench import results
 from flextok.data.datasets import ToyboxDataset
-from flextok.data.pixels import to_float
-from flextok.data.toybox_spec import TEST_SEEDS
+from flextok.toybox.sampling import TEST_SEEDS
+from flextok.video.pixels import to_float
 
 REPEATS = 7
 

@@ -22,14 +22,16 @@ from flextok.api import load_embedded
 from flextok.bench import results
 from flextok.bench.generation import generated
 from flextok.bench.scorer import clips_of
-from flextok.data.toybox_caption import caption
-from flextok.data.toybox_spec import ACTIONS, HELD_OUT_SEEDS, TEST_SEEDS, ToyboxSpec, sample_spec
+from flextok.loading.checkpoint import load_strict
 from flextok.metrics.frechet_video import FrechetVideoDistance
 from flextok.metrics.scorer import Scorer, load_scorer
 from flextok.metrics.scores import class_score, text_match
 from flextok.models.ar_transformer import ARTransformer
-from flextok.models.loading import load_strict
 from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
+from flextok.toybox.actions import ACTIONS
+from flextok.toybox.caption import caption
+from flextok.toybox.sampling import HELD_OUT_SEEDS, TEST_SEEDS, sample_spec
+from flextok.toybox.spec import ToyboxSpec
 
 SIZES = ("small", "medium", "large")
 GUIDANCE = 3.0

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flextok.bench.results import RESULTS
-from flextok.registry import MODELS
+from flextok.loading.registry import MODELS
 
 ROOT = RESULTS.parent.parent
 DOCUMENTS = (

@@ -8,30 +8,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flextok.data.datasets import ClipBank, MixtureDataset, ToyboxDataset
     from flextok.data.folder import FolderDataset
-    from flextok.data.pixels import to_float, to_uint8
-    from flextok.data.toybox_caption import caption
-    from flextok.data.toybox_render import render
-    from flextok.data.toybox_spec import ToyboxSpec, sample_spec
-    from flextok.data.video_limits import VideoError
-    from flextok.data.video_read import pad_to_chunks, probe_video, read_video
-    from flextok.data.video_write import write_video
+    from flextok.toybox.caption import caption
+    from flextok.toybox.render import render
+    from flextok.toybox.sampling import sample_spec
+    from flextok.toybox.spec import ToyboxSpec
+    from flextok.video.limits import VideoError
+    from flextok.video.pixels import to_float, to_uint8
+    from flextok.video.read import pad_to_chunks, probe_video, read_video
+    from flextok.video.write import write_video
 
 _HOME = {
-    "ClipBank": "datasets",
-    "FolderDataset": "folder",
-    "MixtureDataset": "datasets",
-    "ToyboxDataset": "datasets",
-    "ToyboxSpec": "toybox_spec",
-    "VideoError": "video_limits",
-    "caption": "toybox_caption",
-    "pad_to_chunks": "video_read",
-    "probe_video": "video_read",
-    "read_video": "video_read",
-    "render": "toybox_render",
-    "sample_spec": "toybox_spec",
-    "to_float": "pixels",
-    "to_uint8": "pixels",
-    "write_video": "video_write",
+    "ClipBank": "data.datasets",
+    "FolderDataset": "data.folder",
+    "MixtureDataset": "data.datasets",
+    "ToyboxDataset": "data.datasets",
+    "ToyboxSpec": "toybox.spec",
+    "VideoError": "video.limits",
+    "caption": "toybox.caption",
+    "pad_to_chunks": "video.read",
+    "probe_video": "video.read",
+    "read_video": "video.read",
+    "render": "toybox.render",
+    "sample_spec": "toybox.sampling",
+    "to_float": "video.pixels",
+    "to_uint8": "video.pixels",
+    "write_video": "video.write",
 }
 __all__ = [
     "ClipBank", "FolderDataset", "MixtureDataset", "ToyboxDataset", "ToyboxSpec", "VideoError", "caption",
@@ -41,5 +42,5 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(importlib.import_module(f"flextok.data.{_HOME[name]}"), name)
+        return getattr(importlib.import_module(f"flextok.{_HOME[name]}"), name)
     raise AttributeError(f"module 'flextok.data' has no attribute {name!r}")

@@ -17,8 +17,8 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
-from flextok.data.toybox_render import render
-from flextok.data.toybox_spec import sample_spec
+from flextok.toybox.render import render
+from flextok.toybox.sampling import sample_spec
 
 CLIP_FRAMES = 17
 
@@ -30,7 +30,7 @@ class ClipDataset(Protocol):
 
 
 class ToyboxDataset:
-    """Clips of the Toybox world, one a seed; a range of seeds is a split (`toybox_spec.TRAIN_SEEDS`, ...)."""
+    """Clips of the Toybox world, one a seed; a range of seeds is a split (`toybox.sampling.TRAIN_SEEDS`, ...)."""
 
     def __init__(self, seeds: range, size: int = 64, num_actions: int = 1) -> None:
         self.seeds, self.size, self.num_actions = seeds, size, num_actions

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from flextok.data.video_limits import VideoError
-from flextok.data.video_read import VideoInfo, probe_video, read_image, read_video
+from flextok.video.limits import VideoError
+from flextok.video.read import VideoInfo, probe_video, read_image, read_video
 
 logger = logging.getLogger(__name__)
 

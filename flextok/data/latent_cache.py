@@ -17,11 +17,11 @@ from accelerate import PartialState
 from torch import Tensor
 from tqdm import tqdm
 
+from flextok.checks import bf16_is_fast
 from flextok.chunking import ChunkPlan
 from flextok.data.datasets import ClipBank
-from flextok.data.pixels import to_float
-from flextok.data.toybox_labels import NUM_CLASSES, bank_labels
-from flextok.precision import bf16_is_fast
+from flextok.toybox.labels import NUM_CLASSES, bank_labels
+from flextok.video.pixels import to_float
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class CacheConfig:
 class LatentCache:
     """float16 (N, c, t, h, w) on disk: posterior means of N chunks.
 
-    `labels` (N, attributes), int64, is the ground truth of Toybox clips (`toybox_labels`); -1 where there is none.
+    `labels` (N, attributes), int64, is the ground truth of Toybox clips (`toybox.labels`); -1 where there is none.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -69,8 +69,8 @@ class LatentCache:
 @torch.no_grad()
 def fill_cache(config: CacheConfig) -> None:
     """Encode a bank; the note that makes a cache readable is written last."""
+    from flextok.loading.checkpoint import load_strict
     from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
-    from flextok.models.loading import load_strict
 
     device = PartialState().device
     vae = load_strict(AutoencoderCausalVideo, config.vae).to(device, memory_format=torch.channels_last)

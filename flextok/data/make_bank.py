@@ -9,7 +9,7 @@ import tyro
 
 from flextok.data.datasets import ToyboxDataset, fill_bank
 from flextok.data.folder import FolderDataset
-from flextok.data.toybox_spec import TRAIN_SEEDS
+from flextok.toybox.sampling import TRAIN_SEEDS
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,11 @@ from tqdm import tqdm
 
 from flextok.data.datasets import ClipBank
 from flextok.data.latent_cache import LatentCache
-from flextok.data.toybox_caption import caption
-from flextok.data.toybox_labels import bank_seeds
-from flextok.data.toybox_spec import ACTIONS, ToyboxSpec, sample_spec
+from flextok.toybox.actions import ACTIONS
+from flextok.toybox.caption import caption
+from flextok.toybox.labels import bank_seeds
+from flextok.toybox.sampling import sample_spec
+from flextok.toybox.spec import ToyboxSpec
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ def chunk_specs(seeds: range, num_actions: int) -> list[ToyboxSpec]:
 @torch.no_grad()
 def fill_token_cache(config: TokenCacheConfig) -> None:
     """Encode a latent cache; the captions, which make a cache readable, are written last."""
+    from flextok.loading.checkpoint import load_strict
     from flextok.models.grid_tokenizer import GridTokenizer
-    from flextok.models.loading import load_strict
     from flextok.models.register_tokenizer import RegisterTokenizer
 
     device = PartialState().device

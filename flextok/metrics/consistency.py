@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from flextok.data.datasets import CLIP_FRAMES
-from flextok.data.toybox_spec import SEGMENT_FRAMES
 from flextok.metrics.scorer import Scorer
+from flextok.toybox.spec import SEGMENT_FRAMES
 
 LOOK = ("color", "shape")
 

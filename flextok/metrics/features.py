@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flextok.hub import download, is_repo_id
-from flextok.models.loading import CheckpointError
+from flextok.loading.checkpoint import CheckpointError
+from flextok.loading.hub import download, is_repo_id
 
 VIDEOMAE = "MCG-NJU/videomae-base-finetuned-kinetics"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from flextok.models.loading import load_strict
+from flextok.loading.checkpoint import load_strict
+from flextok.loading.registry import ASSETS
 from flextok.models.scorer import ScorerOutput, ToyboxScorer
 from flextok.models.word_tokenizer import WordTokenizer
-from flextok.registry import ASSETS
 
 BATCH = 16
 

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flextok.data.toybox_caption import caption
-from flextok.data.toybox_distractors import distractors
-from flextok.data.toybox_labels import ATTRIBUTES, CLASS_NAMES
-from flextok.data.toybox_spec import ACTIONS, ToyboxSpec
 from flextok.metrics.scorer import Scorer
 from flextok.models.scorer import ScorerOutput
+from flextok.toybox.actions import ACTIONS
+from flextok.toybox.caption import caption
+from flextok.toybox.distractors import distractors
+from flextok.toybox.labels import ATTRIBUTES, CLASS_NAMES
+from flextok.toybox.spec import ToyboxSpec
 
 WRONG_CAPTIONS = 15
 
@@ -23,7 +24,7 @@ def attribute_accuracy(scorer: Scorer, video: Tensor, labels: np.ndarray) -> dic
 
     Args:
         video: (n, 3, 17, 64, 64) in [-1, 1].
-        labels: (n, len(ATTRIBUTES)), of `toybox_labels`.
+        labels: (n, len(ATTRIBUTES)), of `toybox.labels`.
     """
     return {name: float(hits.mean()) for name, hits in attribute_hits(scorer.score(video), labels).items()}
 

@@ -12,6 +12,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
+from flextok.checks import whole_number
 from flextok.models.flow_decoder import FlowDecoder, TokenCondition
 from flextok.models.layers.code_norm import CodeNorm
 from flextok.models.layers.patches import coarse_to_fine_places
@@ -19,7 +20,6 @@ from flextok.models.layers.per_token_linear import PerTokenLinear
 from flextok.models.linear_codec import LinearCodec
 from flextok.models.register_encoder import RegisterEncoder
 from flextok.nested_dropout import prefix_lengths
-from flextok.number_checks import whole_number
 from flextok.quantizers.fsq import FSQ
 
 

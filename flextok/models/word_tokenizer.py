@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor
 
-from flextok.models.loading import MAX_CONFIG_BYTES, CheckpointError
+from flextok.loading.checkpoint import MAX_CONFIG_BYTES, CheckpointError
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
 FILE_NAME = "tokenizer.json"

@@ -12,16 +12,16 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from torch import Tensor
 
+from flextok.checks import whole_number
 from flextok.models.ar_transformer import ARCondition, ARTransformer
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
 from flextok.models.register_tokenizer import RegisterTokenizer
-from flextok.number_checks import whole_number
 from flextok.pipelines.pipeline_tokenizer import Generator, VideoTokenizerPipeline
 from flextok.pipelines.settings import check_settings
+from flextok.pipelines.token_sampling import SamplingSettings, stream_tokens
 from flextok.prompts import chunk_prompts
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
-from flextok.token_sampling import SamplingSettings, stream_tokens
 
 MAX_CHUNKS = 64
 

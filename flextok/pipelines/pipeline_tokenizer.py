@@ -13,8 +13,8 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from flextok.chunking import ChunkPlan, num_latent_frames
-from flextok.fingerprint import fingerprint
 from flextok.guidance import APGSettings
+from flextok.loading.fingerprint import fingerprint
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
 from flextok.models.register_tokenizer import RegisterTokenizer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flextok.number_checks import number, whole_number
+from flextok.checks import number, whole_number
 
 MAX_STEPS = 1000
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flextok.models.loading import CheckpointError
+from flextok.loading.checkpoint import CheckpointError
 
 __all__ = ["CheckpointError", "first_line"]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
+from flextok.checks import usable_device
 from flextok.chunking import ChunkPlan
-from flextok.device_checks import usable_device
-from flextok.hub import download, is_repo_id
+from flextok.loading.hub import download, is_repo_id
 from flextok.models.layers.transformer import Block
 from flextok.pipelines.pipeline_tokenizer import TokenizerInfo
 from flextok.released.config import ReleasedConfig, parse_config, parse_single_file

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from flextok.chunking import ChunkPlan
-from flextok.fingerprint import fingerprint
 from flextok.guidance import APGSettings
+from flextok.loading.fingerprint import fingerprint
 from flextok.pipelines.pipeline_output import VideoPipelineOutput
 from flextok.pipelines.pipeline_tokenizer import TokenizerInfo
 from flextok.pipelines.pixel_check import check_pixels

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flextok.data.video_read import read_video
+from flextok.video.read import read_video
 
 DEFAULT_FPS = 8.0
 MAX_FRAMES = 100_000

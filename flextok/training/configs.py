@@ -33,7 +33,7 @@ class RunConfig:
     max_grad_norm: float = 1.0
     ema_decay: float = 0.998
     mixed_precision: Literal["auto", "no", "bf16"] = "auto"
-    """`auto` is bf16 where the machine is faster with it (`flextok.precision`), else float32."""
+    """`auto` is bf16 where the machine is faster with it (`flextok.checks`), else float32."""
     compile: bool = True
     """torch.compile the networks of stages that gain by it, where there is a C++ compiler: minutes, once a machine."""
     threads: int = 0

@@ -14,8 +14,8 @@ import torch
 import tyro
 
 from flextok.api import load_folder
+from flextok.loading.checkpoint import load_strict
 from flextok.models.ar_transformer import ARTransformer
-from flextok.models.loading import load_strict
 from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import tyro
 
-from flextok.models.loading import load_strict
+from flextok.loading.checkpoint import load_strict
 from flextok.models.scorer import ToyboxScorer
 from flextok.models.word_tokenizer import WordTokenizer
 

@@ -14,8 +14,8 @@ import tyro
 from safetensors.torch import load_file, save_file
 
 from flextok.api import TOKENIZERS
+from flextok.loading.checkpoint import WEIGHTS_NAME, CheckpointError, load_strict, read_json
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
-from flextok.models.loading import WEIGHTS_NAME, CheckpointError, load_strict, read_json
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 

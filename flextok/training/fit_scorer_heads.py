@@ -19,8 +19,8 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
+from flextok.checks import bf16_is_fast
 from flextok.models.scorer import ToyboxScorer
-from flextok.precision import bf16_is_fast
 from flextok.training.train_scorer import PRESETS, ScorerStage
 
 logger = logging.getLogger(__name__)

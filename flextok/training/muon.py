@@ -14,7 +14,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from flextok.precision import bf16_is_fast
+from flextok.checks import bf16_is_fast
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic a x + b x^3 + c x^5, chosen by Jordan for steepness at 0: singular values land in about [0.7, 1.2]."""

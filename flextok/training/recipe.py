@@ -28,7 +28,7 @@ from flextok.data.datasets import ToyboxDataset, fill_bank
 from flextok.data.folder import FolderDataset
 from flextok.data.latent_cache import CacheConfig, fill_cache
 from flextok.data.token_cache import TokenCacheConfig, fill_token_cache
-from flextok.data.toybox_spec import TRAIN_SEEDS
+from flextok.toybox.sampling import TRAIN_SEEDS
 from flextok.training import export, export_generator, export_scorer, train_ar, train_scorer, train_tokenizer, train_vae
 from flextok.training.configs import RunConfig
 from flextok.training.recipe_settings import SETTINGS, Bank, Settings, Work

@@ -14,11 +14,11 @@ import tyro
 from torch import Tensor, nn
 
 from flextok.data.token_cache import TokenCache
-from flextok.data.toybox_caption import vocabulary
-from flextok.data.toybox_spec import ACTIONS
+from flextok.loading.checkpoint import load_strict
 from flextok.models.ar_transformer import ARTransformer
-from flextok.models.loading import load_strict
 from flextok.nested_dropout import prefix_lengths
+from flextok.toybox.actions import ACTIONS
+from flextok.toybox.caption import vocabulary
 from flextok.training.configs import RunConfig, shares
 from flextok.training.trainer import step_rng, train
 

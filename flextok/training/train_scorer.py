@@ -16,21 +16,21 @@ import tyro
 from torch import Tensor, nn
 
 from flextok.data.datasets import ClipBank, ToyboxDataset
-from flextok.data.pixels import to_float
-from flextok.data.toybox_caption import caption, vocabulary
-from flextok.data.toybox_distractors import distractors
-from flextok.data.toybox_labels import (
+from flextok.loading.checkpoint import load_strict
+from flextok.models.scorer import ToyboxScorer
+from flextok.models.word_tokenizer import WordTokenizer
+from flextok.toybox.caption import caption, vocabulary
+from flextok.toybox.distractors import distractors
+from flextok.toybox.labels import (
     CLASS_NAMES,
     bank_seeds,
     labels_of_seeds,
 )
-from flextok.data.toybox_spec import VALIDATION_SEEDS, sample_spec
-from flextok.models.loading import load_strict
-from flextok.models.scorer import ToyboxScorer
-from flextok.models.word_tokenizer import WordTokenizer
+from flextok.toybox.sampling import VALIDATION_SEEDS, sample_spec
 from flextok.training.configs import RunConfig, compiled, shares
 from flextok.training.degradations import degrade
 from flextok.training.trainer import step_rng, train
+from flextok.video.pixels import to_float
 
 VARIANTS = 2**31
 """Wordings are drawn from so many seeds."""

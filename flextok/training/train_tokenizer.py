@@ -25,24 +25,24 @@ import tyro
 from torch import Tensor, nn
 
 from flextok.data.latent_cache import LatentCache
-from flextok.data.pixels import to_uint8
 from flextok.data.token_cache import TokenCache
-from flextok.data.toybox_labels import ATTRIBUTES, NUM_CLASSES, labels_of_seeds
-from flextok.data.toybox_spec import VALIDATION_SEEDS
+from flextok.loading.checkpoint import load_strict
 from flextok.metrics.reconstruction import psnr
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
 from flextok.models.layers.transformer import Block
-from flextok.models.loading import load_strict
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.sampling import sample_latents
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
+from flextok.toybox.labels import ATTRIBUTES, NUM_CLASSES, labels_of_seeds
+from flextok.toybox.sampling import VALIDATION_SEEDS
 from flextok.training.configs import RunConfig, compiled, shares
 from flextok.training.fit_codec import fit_codec
 from flextok.training.losses import metric_error, motion_weights, pixel_metric
 from flextok.training.sheets import clip_rows
 from flextok.training.trainer import step_rng, train
 from flextok.training.validation import validation_clips
+from flextok.video.pixels import to_uint8
 
 ERROR_LEVELS = (1.0, 0.8, 0.5, 0.25)
 """Noise levels at which validation clips are looked at."""
@@ -130,7 +130,7 @@ class TokenizerObjective(nn.Module):
     """Rectified flow on a random prefix: predict the clean latents from their noisy form and the kept tokens.
 
     Errors count more where something moves. The free registers have a second task: a small head must read from them
-    alone what happens in a clip (`flextok.data.toybox_labels`), or they serve sky and floor only. SemanTok
+    alone what happens in a clip (`flextok.toybox.labels`), or they serve sky and floor only. SemanTok
     (arXiv:2610.00686) reads a teacher's features from the prefix; the ground truth is the better teacher where there
     is one. The head is thrown away after training.
     """

@@ -12,14 +12,14 @@ import tyro
 from torch import Tensor, nn
 
 from flextok.data.datasets import ClipBank
-from flextok.data.pixels import to_float, to_uint8
+from flextok.loading.checkpoint import load_strict
 from flextok.metrics.reconstruction import psnr
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
-from flextok.models.loading import load_strict
 from flextok.training.configs import RunConfig, compiled, shares
 from flextok.training.sheets import clip_rows
 from flextok.training.trainer import step_rng, train
 from flextok.training.validation import validation_clips
+from flextok.video.pixels import to_float, to_uint8
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from flextok.precision import bf16_is_fast
+from flextok.checks import bf16_is_fast
 from flextok.training.configs import RunConfig
 from flextok.training.muon import Muon
 

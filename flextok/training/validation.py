@@ -9,8 +9,8 @@ from torch import Tensor
 
 from flextok.chunking import ChunkPlan
 from flextok.data.datasets import ClipBank, ToyboxDataset
-from flextok.data.pixels import to_float
-from flextok.data.toybox_spec import VALIDATION_SEEDS
+from flextok.toybox.sampling import VALIDATION_SEEDS
+from flextok.video.pixels import to_float
 
 
 def validation_clips(count: int, least: int, bank: Path | None = None) -> Tensor:

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from flextok.data.video_write import write_video
-from flextok.token_link import pack, unpack
+from flextok.tokens.link import pack, unpack
+from flextok.video.write import write_video
 
 pytestmark = pytest.mark.browser
 MEDIA = Path(gradio.__file__).parent / "media_assets" / "videos"

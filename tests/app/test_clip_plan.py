@@ -12,7 +12,7 @@ from app import uploads
 from app.clip_plan import describe_file, describe_plan, snap
 from app.request import Request, parse_crop
 from app.service import VideoService
-from flextok.data.video_read import VideoInfo
+from flextok.video.read import VideoInfo
 
 EXAMPLE = str(VideoService.example_paths()[0])
 

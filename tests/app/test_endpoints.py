@@ -22,8 +22,8 @@ from app.request import Request
 from app.service import VideoService
 from app.share import crop
 from app.snippets import curl_snippet, python_snippet
-from flextok.data.video_read import probe_video
-from flextok.token_link import unpack
+from flextok.tokens.link import unpack
+from flextok.video.read import probe_video
 
 EXAMPLE = str(VideoService.example_paths()[0])
 REST = {

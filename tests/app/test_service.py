@@ -17,7 +17,7 @@ from app.player import seeds_payload
 from app.request import Request
 from app.service import VideoService
 from flextok.availability import Availability, local_id
-from flextok.registry import list_models
+from flextok.loading.registry import list_models
 
 EXAMPLE = str(VideoService.example_paths()[0])
 EMBEDDED_ENTRY = next(entry for entry in list_models() if entry.id == EMBEDDED)

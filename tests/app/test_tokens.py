@@ -14,9 +14,9 @@ from app.recolour import turn_hue
 from app.request import Request
 from app.service import VideoService
 from app.token_strip import edits_from_page, strip_value
-from flextok.clip_tokens import ClipTokens
-from flextok.token_edit import Edit, apply_edits
-from flextok.token_link import pack, unpack
+from flextok.tokens.clip import ClipTokens
+from flextok.tokens.edit import Edit, apply_edits
+from flextok.tokens.link import pack, unpack
 
 EXAMPLE = str(VideoService.example_paths()[0])
 

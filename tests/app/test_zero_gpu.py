@@ -20,7 +20,7 @@ from gradio_client import Client, handle_file
 from app import gpu_runs
 from app.service import VideoService
 from app.shipped import EXAMPLES
-from flextok.registry import MODELS
+from flextok.loading.registry import MODELS
 
 HERE = Path(__file__).parent
 CASE = HERE.parent / "released/cases/case_a"

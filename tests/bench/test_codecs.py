@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from flextok.bench.codecs import QUALITIES, available, code
-from flextok.data.toybox_render import render
-from flextok.data.toybox_spec import TEST_SEEDS, sample_spec
+from flextok.toybox.render import render
+from flextok.toybox.sampling import TEST_SEEDS, sample_spec
 
 
 @pytest.mark.parametrize("codec", sorted(QUALITIES))

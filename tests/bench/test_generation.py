@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from flextok.bench.generation import write_contact_sheet
-from flextok.data.toybox_spec import ACTIONS
+from flextok.toybox.actions import ACTIONS
 
 
 def test_the_contact_sheet_moves_and_shows_every_class_in_a_place_of_its_own(tmp_path: Path) -> None:

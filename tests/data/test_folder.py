@@ -23,7 +23,7 @@ from flextok.data.folder import (
     image_clip,
     image_levels,
 )
-from flextok.data.video_write import write_video
+from flextok.video.write import write_video
 
 
 def scene(height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from flextok.data.datasets import ToyboxDataset
-from flextok.data.pixels import to_float
-from flextok.data.toybox_spec import TEST_SEEDS
 from flextok.metrics import Scorer, load_scorer
+from flextok.toybox.sampling import TEST_SEEDS
+from flextok.video.pixels import to_float
 
 NUM_CLIPS = 64
 

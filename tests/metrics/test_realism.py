@@ -8,9 +8,9 @@ from torch import Tensor
 from torchmetrics.image.kid import poly_mmd
 
 from flextok.bench.realism import realism
-from flextok.data.toybox_labels import labels_of_seeds
-from flextok.data.toybox_spec import TEST_SEEDS
 from flextok.metrics import Scorer, edge_strength, flicker, kernel_distance, two_sample_accuracy
+from flextok.toybox.labels import labels_of_seeds
+from flextok.toybox.sampling import TEST_SEEDS
 from flextok.training.degradations import blur
 
 

@@ -10,9 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from flextok.data.toybox_caption import caption, vocabulary
-from flextok.data.toybox_labels import CLASS_NAMES, labels_of_seeds
-from flextok.data.toybox_spec import ACTIONS, TEST_SEEDS, sample_spec
+from flextok.loading.checkpoint import CheckpointError
+from flextok.loading.registry import ASSETS
 from flextok.metrics import (
     Scorer,
     attribute_accuracy,
@@ -24,8 +23,10 @@ from flextok.metrics import (
     text_match,
 )
 from flextok.metrics.consistency import windows
-from flextok.models.loading import CheckpointError
-from flextok.registry import ASSETS
+from flextok.toybox.actions import ACTIONS
+from flextok.toybox.caption import caption, vocabulary
+from flextok.toybox.labels import CLASS_NAMES, labels_of_seeds
+from flextok.toybox.sampling import TEST_SEEDS, sample_spec
 from flextok.training.degradations import blur
 
 SPECS = [sample_spec(seed) for seed in TEST_SEEDS[:64]]

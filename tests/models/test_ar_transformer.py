@@ -11,7 +11,7 @@ from torch import Tensor
 
 from flextok.models.ar_transformer import ARCondition, ARTransformer
 from flextok.models.layers.ar_layer import ARLayer, rotary_tables, rotate
-from flextok.token_sampling import SamplingSettings, draw, restrict, stream_tokens
+from flextok.pipelines.token_sampling import SamplingSettings, draw, restrict, stream_tokens
 
 WORDS = ("a", "ball", "red", "rolls")
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from flextok.generators import load_generator
+from flextok.loading.checkpoint import CheckpointError
 from flextok.models.ar_transformer import ARTransformer
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
-from flextok.models.loading import CheckpointError
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
 from flextok.prompts import chunk_prompts

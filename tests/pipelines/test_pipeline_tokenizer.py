@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from flextok.api import load_folder
 from flextok.guidance import APGSettings
+from flextok.loading.checkpoint import CheckpointError
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
-from flextok.models.loading import CheckpointError
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.pipelines.seams import soften_seam

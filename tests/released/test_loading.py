@@ -15,8 +15,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from flextok import hub
 from flextok.bench.synthetic import TINY, synthetic_config, write_checkpoint
+from flextok.loading import hub
 from flextok.released import memory
 from flextok.released.config import parse_config
 from flextok.released.errors import CheckpointError

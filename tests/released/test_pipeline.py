@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from flextok.bench.synthetic import TINY, synthetic_config, write_checkpoint
-from flextok.data.video_write import write_video
 from flextok.released.load import load_released
 from flextok.released.pipeline import ReleasedTokenizerPipeline
+from flextok.video.write import write_video
 
 ATOL = 2e-5
 

@@ -15,15 +15,14 @@ import torch
 
 from flextok.data.datasets import ClipBank, ToyboxDataset, fill_bank
 from flextok.data.latent_cache import CacheConfig, LatentCache, fill_cache
-from flextok.data.pixels import to_float
 from flextok.data.token_cache import TokenCacheConfig, fill_token_cache
-from flextok.data.toybox_labels import ATTRIBUTES, labels, labels_of_seeds
-from flextok.data.toybox_spec import sample_spec
+from flextok.loading.checkpoint import load_strict
 from flextok.metrics import load_scorer
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
-from flextok.models.loading import load_strict
 from flextok.models.register_tokenizer import RegisterTokenizer
+from flextok.toybox.labels import ATTRIBUTES, labels, labels_of_seeds
+from flextok.toybox.sampling import sample_spec
 from flextok.training.configs import RunConfig
 from flextok.training.export_scorer import ExportConfig as ScorerExport
 from flextok.training.export_scorer import main as export_scorer
@@ -35,6 +34,7 @@ from flextok.training.train_scorer import ScorerStage
 from flextok.training.train_tokenizer import PRESETS as TOKENIZER_PRESETS
 from flextok.training.train_tokenizer import TokenizerConfig, TokenizerStage
 from flextok.training.trainer import train
+from flextok.video.pixels import to_float
 
 NUM_CLIPS = 6
 

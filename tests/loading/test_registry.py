@@ -10,9 +10,9 @@ import torch
 from flextok.api import load_tokenizer
 from flextok.bench.footprint import footprint
 from flextok.bench.released import count_flops
-from flextok.registry import ModelEntry, list_models
+from flextok.loading.registry import ModelEntry, list_models
 
-CONFIGS = Path(__file__).parent / "released/cases/plausible"
+CONFIGS = Path(__file__).parent.parent / "released/cases/plausible"
 ENTRIES = {entry.id: entry for entry in list_models()}
 
 

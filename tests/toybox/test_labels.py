@@ -8,7 +8,8 @@ import functools
 import numpy as np
 import pytest
 
-from flextok.data.toybox_labels import (
+from flextok.toybox.actions import ACTIONS
+from flextok.toybox.labels import (
     ATTRIBUTES,
     CLASS_NAMES,
     NUM_CLASSES,
@@ -18,8 +19,9 @@ from flextok.data.toybox_labels import (
     position_bin,
     screen_positions,
 )
-from flextok.data.toybox_render import render
-from flextok.data.toybox_spec import ACTIONS, TEST_SEEDS, ToyboxSpec, sample_spec
+from flextok.toybox.render import render
+from flextok.toybox.sampling import TEST_SEEDS, sample_spec
+from flextok.toybox.spec import ToyboxSpec
 
 
 @functools.cache

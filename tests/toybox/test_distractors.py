@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
-from flextok.data.toybox_caption import caption, vocabulary
-from flextok.data.toybox_distractors import distractors
-from flextok.data.toybox_spec import TEST_SEEDS, sample_spec
+from flextok.toybox.caption import caption, vocabulary
+from flextok.toybox.distractors import distractors
+from flextok.toybox.sampling import TEST_SEEDS, sample_spec
 
 
 @pytest.mark.parametrize("variant", [0, 1, 7])

@@ -11,20 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flextok.data.toybox_caption import caption
-from flextok.data.toybox_motion import trajectory
-from flextok.data.toybox_render import render
-from flextok.data.toybox_spec import (
-    ACTIONS,
+from flextok.toybox.actions import ACTIONS
+from flextok.toybox.caption import caption
+from flextok.toybox.motion import trajectory
+from flextok.toybox.render import render
+from flextok.toybox.sampling import (
     HELD_OUT_COMBINATIONS,
     HELD_OUT_SEEDS,
-    SIZES,
     TEST_SEEDS,
     TRAIN_SEEDS,
     VALIDATION_SEEDS,
-    ToyboxSpec,
     sample_spec,
 )
+from flextok.toybox.spec import SIZES, ToyboxSpec
 
 
 @given(st.integers(0, HELD_OUT_SEEDS.stop - 1), st.integers(1, 5))

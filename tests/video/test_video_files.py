@@ -20,11 +20,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from flextok.data import video_read
-from flextok.data.video_limits import VideoError
-from flextok.data.video_picture import resize_frames
-from flextok.data.video_read import Video, pad_to_chunks, probe_video, read_image, read_video
-from flextok.data.video_write import write_video
+from flextok.video import read as video_read
+from flextok.video.limits import VideoError
+from flextok.video.picture import resize_frames
+from flextok.video.read import Video, pad_to_chunks, probe_video, read_image, read_video
+from flextok.video.write import write_video
 
 BITS = 8
 HEIGHT, WIDTH = 32, 64

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flextok
-from flextok import token_link
-from flextok.clip_tokens import ClipTokens, TokenError, rows_of
-from flextok.fingerprint import fingerprint
+from flextok.loading.fingerprint import fingerprint
 from flextok.quantizers.fsq import FSQ
-from flextok.token_edit import Edit, apply_edits, neutral_id, swap_prefix
-from flextok.token_file import from_json, load_tokens, save_tokens, to_json
-from flextok.token_link import pack, pack_ids, unpack, unpack_ids
+from flextok.tokens import link as token_link
+from flextok.tokens.clip import ClipTokens, TokenError, rows_of
+from flextok.tokens.edit import Edit, apply_edits, neutral_id, swap_prefix
+from flextok.tokens.file import from_json, load_tokens, save_tokens, to_json
+from flextok.tokens.link import pack, pack_ids, unpack, unpack_ids
 
 EXAMPLE = ClipTokens(
     ids=((1, 2, 3), (4, 5, 999)), num_ids=1000, model="embedded", fingerprint="0123456789abcdef",
@@ -230,6 +230,6 @@ def test_models_know_their_weights() -> None:
     register, grid = flextok.load_tokenizer("embedded"), flextok.load_tokenizer("embedded-grid")
     assert register.fingerprint != grid.fingerprint
     assert register.quantizer.num_ids == register.info.num_ids
-    released = flextok.load_tokenizer(Path(__file__).parent / "released/cases/case_a")
+    released = flextok.load_tokenizer(Path(__file__).parent.parent / "released/cases/case_a")
     assert released.quantizer.num_ids == released.info.num_ids
     assert len(released.fingerprint) == 16

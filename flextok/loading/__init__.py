@@ -1,0 +1,1 @@
+"""Where weights come from: registry, Hub, strict and bounded reading, fingerprints."""

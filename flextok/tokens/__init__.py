@@ -1,0 +1,1 @@
+"""Tokens as things: of a clip, in files, in links, edited."""

@@ -1,0 +1,1 @@
+"""Toybox: the small world that clips with ground truth for everything are drawn from."""
