@@ -7,8 +7,10 @@ from pathlib import Path
 import torch
 
 from flextok.checks import check_dtype, usable_device
-from flextok.loading.checkpoint import WEIGHTS_NAME, CheckpointError, load_strict, read_json
+from flextok.loading.checkpoint import WEIGHTS_NAME, load_strict
+from flextok.loading.errors import CheckpointError
 from flextok.loading.hub import MissingFileError, download, is_repo_id
+from flextok.loading.json_file import read_json
 from flextok.loading.registry import ASSETS, MODELS
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer

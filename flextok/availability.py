@@ -56,7 +56,7 @@ def describe_local(source: str) -> tuple[ModelEntry, Availability]:
         source: a folder or file as `load_tokenizer` takes it.
     """
     from flextok.api import load_folder
-    from flextok.loading.checkpoint import CheckpointError
+    from flextok.loading.errors import CheckpointError
     from flextok.released.load import checkpoint_info, default_device, is_released, open_checkpoint
     from flextok.released.memory import GIB
     from flextok.released.pipeline import DEFAULT_GUIDANCE, DEFAULT_STEPS

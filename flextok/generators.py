@@ -8,7 +8,9 @@ import torch
 
 from flextok.api import load_embedded, load_folder
 from flextok.checks import check_dtype, usable_device
-from flextok.loading.checkpoint import CheckpointError, load_strict, read_json
+from flextok.loading.checkpoint import load_strict
+from flextok.loading.errors import CheckpointError
+from flextok.loading.json_file import read_json
 from flextok.loading.registry import ASSETS
 from flextok.models.ar_transformer import ARTransformer
 from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from flextok.bench.expressions import guidance_expression, tensor_expression
 from flextok.guidance import APGSettings
-from flextok.released.errors import first_line
+from flextok.loading.errors import first_line
 from flextok.released.load import load_released
 from flextok.released.nodes.tokens import TimestepEmbedder
 from flextok.released.nodes.trunk import FlexTransformer

@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from flextok.loading.checkpoint import CheckpointError
+from flextok.loading.errors import CheckpointError
 
 _REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")
 

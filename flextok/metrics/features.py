@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flextok.loading.checkpoint import CheckpointError
+from flextok.loading.errors import CheckpointError
 from flextok.loading.hub import download, is_repo_id
 
 VIDEOMAE = "MCG-NJU/videomae-base-finetuned-kinetics"

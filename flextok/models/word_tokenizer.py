@@ -9,7 +9,8 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor
 
-from flextok.loading.checkpoint import MAX_CONFIG_BYTES, CheckpointError
+from flextok.loading.errors import CheckpointError
+from flextok.loading.json_file import MAX_JSON_BYTES
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
 FILE_NAME = "tokenizer.json"
@@ -41,8 +42,8 @@ class WordTokenizer:
             CheckpointError: the file is missing, too large or no word tokenizer.
         """
         path = folder / FILE_NAME
-        if not path.is_file() or path.stat().st_size > MAX_CONFIG_BYTES:
-            raise CheckpointError(f"{FILE_NAME} is missing in {folder} or larger than {MAX_CONFIG_BYTES >> 20} MiB")
+        if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
+            raise CheckpointError(f"{FILE_NAME} is missing in {folder} or larger than {MAX_JSON_BYTES // 10**6} MB")
         try:
             return cls(Tokenizer.from_file(str(path)))
         except Exception as error:

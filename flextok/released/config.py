@@ -16,8 +16,8 @@ from typing import Any, Literal, get_args, get_origin
 import torch
 from torch import nn
 
+from flextok.loading.errors import CheckpointError, first_line
 from flextok.quantizers.fsq import FSQ
-from flextok.released.errors import CheckpointError, first_line
 from flextok.released.nodes import tokens, trunk
 from flextok.released.nodes.base import Node
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from flextok.released.errors import CheckpointError
+from flextok.loading.errors import CheckpointError
 
 
 class Changes(Enum):

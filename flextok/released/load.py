@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from flextok.checks import usable_device
 from flextok.chunking import ChunkPlan
+from flextok.loading.errors import CheckpointError
 from flextok.loading.hub import download, is_repo_id
+from flextok.loading.json_file import read_json
+from flextok.loading.weights_file import Header, check_names, read_header
 from flextok.models.layers.transformer import Block
+from flextok.nested_dropout import prefix_lengths
 from flextok.pipelines.pipeline_tokenizer import TokenizerInfo
 from flextok.released.config import ReleasedConfig, parse_config, parse_single_file
-from flextok.released.errors import CheckpointError
 from flextok.released.memory import MemoryEstimate, estimate_memory, require_memory
 from flextok.released.model import OneChunkModel
 from flextok.released.pipeline import ReleasedTokenizerPipeline
@@ -24,21 +25,13 @@ from flextok.released.placement import DeviceMap, fill, fill_and_dispatch, set_d
 from flextok.released.preprocess import DEFAULT_FPS, PreprocessOptions
 from flextok.released.saving import is_own_format, parse_own
 from flextok.released.vae import SPATIAL_RATIO, TEMPORAL_RATIO
-from flextok.released.weights import (
-    Header,
-    check_names,
-    config_from_metadata,
-    heavy_dtype,
-    read_header,
-    vae_size,
-)
+from flextok.released.weights import config_from_metadata, heavy_dtype, own_name, vae_size
 
 logger = logging.getLogger(__name__)
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
-MAX_CONFIG_BYTES = 4_000_000
 DEFAULT_CHUNK_FRAMES = 17
 DEFAULT_OVERLAP = 1
 COMPILED_SHAPES = 64
@@ -71,7 +64,7 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
         CheckpointError: they do not; names what is wrong.
     """
     config_path, weights_path = find_files(Path(source))
-    header = read_header(weights_path)
+    header = read_header(weights_path, own_name)
     if config_path is None:
         config = parse_single_file(config_from_metadata(header))
     else:
@@ -128,17 +121,6 @@ def find_files(source: Path) -> tuple[Path | None, Path]:
     if len(files) != 1:
         raise CheckpointError(f"{source.name} holds neither {CONFIG_NAME} nor one single-file checkpoint")
     return None, files[0]
-
-
-def read_json(path: Path) -> Any:
-    """Raises CheckpointError where the file is too large or no JSON."""
-    size = path.stat().st_size
-    if size > MAX_CONFIG_BYTES:
-        raise CheckpointError(f"{path.name} has {size} bytes, more than a config needs")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path.name} is not valid JSON: {error}") from error
 
 
 def load_released(
@@ -201,11 +183,6 @@ def default_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def budgets(num_registers: int) -> tuple[int, ...]:
-    """Powers of two up to K, and K: what nested dropout trains on."""
-    return (*(1 << i for i in range((num_registers - 1).bit_length())), num_registers)
-
-
 def checkpoint_info(checkpoint: Checkpoint, name: str) -> TokenizerInfo:
     """What a checkpoint says about itself."""
     size, preprocess = checkpoint.config.vae_video_sizes, checkpoint.preprocess
@@ -213,7 +190,7 @@ def checkpoint_info(checkpoint: Checkpoint, name: str) -> TokenizerInfo:
         id=name,
         kind="register",
         num_registers=checkpoint.num_registers,
-        token_budgets=budgets(checkpoint.num_registers),
+        token_budgets=prefix_lengths(checkpoint.num_registers),
         num_ids=checkpoint.model.quantizer.num_ids,
         chunk_frames=checkpoint.plan.chunk_frames,
         height=preprocess.size if size is None else size[1] * SPATIAL_RATIO,

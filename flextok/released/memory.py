@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from flextok.released.errors import CheckpointError
+from flextok.loading.errors import CheckpointError
 from flextok.released.model import OneChunkModel
 from flextok.released.sampler import ChunkTokens, start_guided
 from flextok.released.vae import LATENT_CHANNELS, SPATIAL_RATIO, TEMPORAL_RATIO

@@ -9,11 +9,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from flextok.loading.errors import CheckpointError, first_line
 from flextok.models.layers.transformer import Block
 from flextok.quantizers.fsq import FSQ
 from flextok.released.autocast import without_autocast
 from flextok.released.config import ModuleDict, OneChunkConfig
-from flextok.released.errors import CheckpointError, first_line
 from flextok.released.graph import Changes, Graph, GraphRun
 from flextok.released.nodes.base import Node
 from flextok.released.nodes.tokens import LearnedNullCond, MaskedNestedDropout, MaskedPrefixDropout, PatchEmbedder

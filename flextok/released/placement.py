@@ -8,10 +8,10 @@ import torch
 from accelerate import dispatch_model, infer_auto_device_map
 from torch import Tensor, nn
 
-from flextok.released.errors import CheckpointError
+from flextok.loading.errors import CheckpointError
+from flextok.loading.weights_file import Header, read_tensors
 from flextok.released.model import OneChunkModel
 from flextok.released.vae import SpatialConv, VolumeConv
-from flextok.released.weights import Header, read_tensors
 
 DeviceMap = str | Mapping[str, int | str | torch.device]
 UNSPLIT = ["Block", "ResidualBlock", "FrameAttention"]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save_file
 
+from flextok.loading.errors import CheckpointError
 from flextok.released.config import ReleasedConfig, parse_config
-from flextok.released.errors import CheckpointError
 
 if TYPE_CHECKING:
     from flextok.released.pipeline import ReleasedTokenizerPipeline

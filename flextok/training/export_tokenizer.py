@@ -14,7 +14,9 @@ import tyro
 from safetensors.torch import load_file, save_file
 
 from flextok.api import TOKENIZERS
-from flextok.loading.checkpoint import WEIGHTS_NAME, CheckpointError, load_strict, read_json
+from flextok.loading.checkpoint import WEIGHTS_NAME, load_strict
+from flextok.loading.errors import CheckpointError
+from flextok.loading.json_file import read_json
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler

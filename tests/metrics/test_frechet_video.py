@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flextok.loading.checkpoint import CheckpointError
+from flextok.loading.errors import CheckpointError
 from flextok.metrics import FrechetVideoDistance, Scorer, VideoMAEFeatures
 from flextok.metrics.frechet_video import frechet_distance
 from flextok.training.degradations import blur

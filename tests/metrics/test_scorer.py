@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flextok.loading.checkpoint import CheckpointError
+from flextok.loading.errors import CheckpointError
 from flextok.loading.registry import ASSETS
 from flextok.metrics import (
     Scorer,

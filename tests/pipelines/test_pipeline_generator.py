@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from flextok.generators import load_generator
-from flextok.loading.checkpoint import CheckpointError
+from flextok.loading.errors import CheckpointError
 from flextok.models.ar_transformer import ARTransformer
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.register_tokenizer import RegisterTokenizer

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from flextok.api import load_folder
 from flextok.guidance import APGSettings
-from flextok.loading.checkpoint import CheckpointError
+from flextok.loading.errors import CheckpointError
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
 from flextok.models.register_tokenizer import RegisterTokenizer

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from flextok.released.errors import CheckpointError
+from flextok.loading.errors import CheckpointError
 from flextok.released.load import load_released
 from flextok.released.weights import MAX_METADATA_CHARACTERS
 
@@ -172,9 +172,9 @@ def test_a_pickle_is_not_unpickled(folder: Path, tmp_path: Path) -> None:
     mark = tmp_path / "executed"
     for payload in (pickle.dumps(_Bomb(mark)), b"PK\x03\x04" + pickle.dumps(_Bomb(mark))):
         (folder / "model.safetensors").write_bytes(payload)
-        assert "not a readable safetensors file" in refused(folder)
+        assert "not a valid safetensors file" in refused(folder)
     torch.save({"a": torch.zeros(1)}, folder / "model.safetensors")
-    assert "not a readable safetensors file" in refused(folder)
+    assert "not a valid safetensors file" in refused(folder)
     assert not mark.exists()
 
 

@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 
 from flextok.bench.synthetic import TINY, synthetic_config, write_checkpoint
 from flextok.loading import hub
+from flextok.loading.errors import CheckpointError
 from flextok.released import memory
 from flextok.released.config import parse_config
-from flextok.released.errors import CheckpointError
 from flextok.released.load import is_released, load_released, open_checkpoint
 from flextok.released.memory import InsufficientMemoryError, estimate_memory
 from flextok.released.model import OneChunkModel

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from flextok.released.errors import CheckpointError
+from flextok.loading.errors import CheckpointError
 from flextok.released.graph import Op
 
 DtypeOverride = Literal["fp32", "bf16", "fp16", "float32", "bfloat16", "float16"]
