@@ -21,8 +21,9 @@ from flextok.loading.registry import ModelEntry, list_models
 
 if TYPE_CHECKING:
     from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
-    from flextok.reconstruction import Clip, Reconstruction
+    from flextok.reconstruction import Reconstruction
     from flextok.released.pipeline import ReleasedTokenizerPipeline
+    from flextok.video.clip import Clip
 
     Pipeline = VideoTokenizerPipeline | ReleasedTokenizerPipeline
 
@@ -44,8 +45,8 @@ class Order:
     """One run: a clip, budgets and seeds, everything in plain values."""
 
     model: str
-    frames: np.ndarray
-    """uint8 (T, H, W, 3), padded to whole chunks."""
+    video: np.ndarray
+    """float32 (1, 3, T, H, W), padded to whole chunks: the model's own pixels, which decide its tokens."""
     budgets: tuple[int, ...]
     seeds: tuple[int, ...]
     """One seed for a sweep over budgets; several for one budget."""
@@ -124,14 +125,14 @@ def decode_order(order: Order) -> Iterator[Decoded]:
     """
     import torch
 
-    from flextok.video.pixels import to_float, to_uint8
+    from flextok.video.pixels import to_uint8
 
     if ZERO_GPU:
         torch.set_num_threads(1)  # the parent's thread pool does not survive the fork
         gc.freeze()  # nor do threads inside what is inherited: collecting it here could wait for them for ever
     pipe = PIPELINES[order.model]
     try:
-        ids = pipe.tokenize(to_float(order.frames))
+        ids = pipe.tokenize(torch.from_numpy(order.video))
         for k in order.budgets:
             for seed in order.seeds:
                 started = time.perf_counter()
@@ -169,11 +170,10 @@ def make_order(
     steps: int,
     guidance: float,
 ) -> Order:
-    from flextok.video.pixels import to_uint8
-
-    frames = to_uint8(clip.video[0])
-    tflop = work_tflop(entry, len(frames), budgets, len(seeds), steps, guidance)
-    return Order(entry.id, frames, tuple(budgets), tuple(map(int, seeds)), int(steps), float(guidance), tflop)
+    tflop = work_tflop(entry, clip.video.shape[2], budgets, len(seeds), steps, guidance)
+    return Order(
+        entry.id, clip.video.numpy(), tuple(budgets), tuple(map(int, seeds)), int(steps), float(guidance), tflop
+    )
 
 
 def load_for_zero_gpu(model_id: str, source: str) -> None:

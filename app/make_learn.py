@@ -35,8 +35,9 @@ from flextok.metrics.reconstruction import psnr
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.pipelines.sampling import sample_latents
-from flextok.reconstruction import Clip, load_clip, several_seeds
+from flextok.reconstruction import several_seeds
 from flextok.toybox.sampling import TEST_SEEDS
+from flextok.video.clip import Clip
 from flextok.video.pixels import to_float
 
 CLIP, OTHER_CLIP = "2-bounces", "6-camera"
@@ -76,7 +77,7 @@ def write(name: str, value: dict[str, Any]) -> None:
 
 def probes() -> dict[str, Any]:
     register, grid = load_embedded(EMBEDDED), load_embedded(EMBEDDED_GRID)
-    clip = load_clip(EXAMPLES / f"{CLIP}.mp4", register.info)
+    clip = register.read(EXAMPLES / f"{CLIP}.mp4")
     ids = register.tokenize(clip.video)
     return {
         "clip": CLIP,
@@ -107,7 +108,7 @@ def decode(pipe: VideoTokenizerPipeline, ids: Tensor, k: int | None = None, **op
 def replaced(pipe: VideoTokenizerPipeline, clip: Clip, places: tuple[int, ...]) -> dict[str, Any]:
     """The clip with all its tokens, and with the token at one place taken from another clip, in every latent frame."""
     ids = pipe.tokenize(clip.video)
-    foreign = pipe.tokenize(load_clip(EXAMPLES / f"{OTHER_CLIP}.mp4", pipe.info).video)
+    foreign = pipe.tokenize(pipe.read(EXAMPLES / f"{OTHER_CLIP}.mp4"))
     results = []
     for place in places:
         other = ids.clone()
@@ -147,7 +148,7 @@ def comparison(without: Path, beside: Path | None, note: str) -> dict[str, Any]:
     """The same clip and the same curve from two tokenizers that share the embedded VAE."""
     pipe = load_embedded(EMBEDDED)
     own = pipe.tokenizer if beside is None else load_strict(RegisterTokenizer, beside)
-    clip = load_clip(EXAMPLES / f"{CLIP}.mp4", pipe.info)
+    clip = pipe.read(EXAMPLES / f"{CLIP}.mp4")
     toybox = ToyboxDataset(TEST_SEEDS)
     clips = to_float(np.stack([toybox[i] for i in range(CURVE_CLIPS)]))
     models = []

@@ -25,7 +25,8 @@ from flextok.tokens.clip import ClipTokens, TokenError, rows_of
 if TYPE_CHECKING:
     import numpy as np
 
-    from flextok.reconstruction import Clip, Reconstruction
+    from flextok.reconstruction import Reconstruction
+    from flextok.video.clip import Clip
 
 NUM_SEEDS = 4
 CACHED_VIDEOS = 32

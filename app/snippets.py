@@ -23,16 +23,17 @@ def python_snippet(request: Request, clip: str, keep_k: int, steps: int, guidanc
     box = parse_crop(request.crop)
     reading += f", crop={box}" if box else ""
     if request.length_s:
-        reading += f", max_chunks=3, num_frames=round({request.length_s:g} * {request.fps or 'tokenizer.info.fps'})"
+        reading += f", num_frames=round({request.length_s:g} * {request.fps or 'tokenizer.info.fps'})"
+    else:
+        reading += ", max_chunks=1"
     return f"""\
 import flextok
 import torch
 from flextok.data import write_video
-from flextok.reconstruction import load_clip
 
 tokenizer = flextok.load_tokenizer({json.dumps(request.model)})
-clip = load_clip({json.dumps(clip)}, tokenizer.info{reading})
-ids = tokenizer.tokenize(clip.video)
+clip = tokenizer.read({json.dumps(clip)}{reading})
+ids = tokenizer.tokenize(clip)
 video = tokenizer.detokenize(
     ids,
     keep_k={keep_k},

@@ -27,34 +27,31 @@ if TYPE_CHECKING:
     import numpy as np
 
     from app.gpu_runs import Pipeline
-    from flextok.reconstruction import Clip
+    from flextok.video.clip import Clip
     from flextok.video.read import VideoInfo
 
 
 def read_clip(request: Request, pipe: Pipeline) -> Clip:
     """The part of a file that a request asks for, as the model takes it; ValueError says what is wrong."""
-    from flextok.reconstruction import load_clip
-
     fps = float(request.fps or pipe.info.fps)
-    chunk = pipe.info.chunk_frames
-    num_frames = asked_frames(request.length_s, fps, chunk)
-    num_chunks = 1 + max(-(-(num_frames - chunk) // (chunk - 1)), 0)
+    plan = pipe.plan
+    num_frames = asked_frames(request.length_s, fps, plan.chunk_frames)
+    num_chunks = len(plan.frame_slices(plan.whole(num_frames)))
     if num_chunks > MAX_CLIP_CHUNKS:
-        most = chunk + (chunk - 1) * (MAX_CLIP_CHUNKS - 1)
+        most = plan.chunk_frames + plan.stride * (MAX_CLIP_CHUNKS - 1)
         raise ValueError(
             f"{num_frames} frames are more than {most}: ask for at most {most / fps:.1f} s at {fps:g} frames a second."
         )
     probe(str(request.path))
-    return load_clip(
+    return pipe.read(
         str(request.path),
-        pipe.info,
-        request.start_s,
-        num_chunks,
-        fps,
-        parse_crop(request.crop),
-        num_frames,
-        MAX_PIXELS,
-        MAX_DECODE_S,
+        fps=fps,
+        start_s=request.start_s,
+        max_chunks=num_chunks,
+        crop=parse_crop(request.crop),
+        num_frames=num_frames,
+        max_pixels=MAX_PIXELS,
+        max_decode_s=MAX_DECODE_S,
     )
 
 

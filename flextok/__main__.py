@@ -37,7 +37,7 @@ class Reconstruct:
         if not self.k:
             raise ValueError("--k names no budget")
         from flextok.api import load_tokenizer
-        from flextok.reconstruction import load_clip, sweep
+        from flextok.reconstruction import sweep
         from flextok.video.pixels import to_uint8
         from flextok.video.strip import side_by_side
         from flextok.video.write import write_video
@@ -50,7 +50,7 @@ class Reconstruct:
             allowed, said = range(1, pipe.info.num_registers + 1), f"1..{pipe.info.num_registers}"
         if wrong := [k for k in self.k if k not in allowed]:
             raise ValueError(f"{self.model} decodes budgets of {said} tokens, not {wrong[0]}")
-        clip = load_clip(self.video, pipe.info, self.start_s, self.max_chunks)
+        clip = pipe.read(self.video, start_s=self.start_s, max_chunks=self.max_chunks)
         self.out.mkdir(parents=True, exist_ok=True)
         shown = [("original", to_uint8(clip.video[0, :, : clip.num_real]))]
         rows = []

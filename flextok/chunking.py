@@ -50,6 +50,10 @@ class ChunkPlan:
     def overlap_latent(self) -> int:
         return num_latent_frames(self.overlap, self.ratio) if self.overlap else 0
 
+    def whole(self, num_frames: int) -> int:
+        """Pixel frames of the chunks that cover so many: chunk_frames + stride * n."""
+        return self.chunk_frames + max(-(-(num_frames - self.chunk_frames) // self.stride), 0) * self.stride
+
     def frame_slices(self, num_frames: int) -> list[slice]:
         """Pixel frames of each chunk.
 

@@ -6,27 +6,15 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from flextok.metrics.reconstruction import psnr, ssim
-from flextok.pipelines.pipeline_tokenizer import TokenizerInfo, VideoTokenizerPipeline
+from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.released.pipeline import ReleasedTokenizerPipeline
-from flextok.video.limits import MAX_DECODE_S, MAX_PIXELS
-from flextok.video.pixels import to_float
-from flextok.video.read import pad_to_chunks, read_video
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A clip as models take it: `video` (1, 3, T, H, W), T = 17 + 16 n; its first `num_real` frames are real."""
-
-    video: Tensor
-    num_real: int
-    fps: float
+from flextok.video.clip import Clip
 
 
 @dataclass(frozen=True)
@@ -41,49 +29,6 @@ class Reconstruction:
     psnr_db: float
     ssim: float
     seconds: float
-
-
-def load_clip(
-    path: str | Path,
-    info: TokenizerInfo,
-    start_s: float = 0.0,
-    max_chunks: int = 1,
-    fps: float | None = None,
-    crop: tuple[float, float, float, float] | None = None,
-    num_frames: int | None = None,
-    max_pixels: int = MAX_PIXELS,
-    max_decode_s: float = MAX_DECODE_S,
-) -> Clip:
-    """Read a video (or an image) for a tokenizer: its frame rate and size, padded to whole chunks.
-
-    Args:
-        max_chunks: 1 is 17 frames, 5 are 81; a longer video is cut there, a shorter one repeats its last frame.
-        fps: None takes the tokenizer's own.
-        crop: (left, top, width, height) as fractions of the picture; the rest is scaled and cropped to a square.
-        num_frames: read no more than these, also where whole chunks would hold some more.
-        max_pixels, max_decode_s: as in `read_video`.
-
-    Raises:
-        VideoError: one sentence for whatever is wrong with the file.
-        ValueError: max_chunks < 1.
-    """
-    if max_chunks < 1:
-        raise ValueError(f"max_chunks={max_chunks} must be at least 1")
-    fps = info.fps if fps is None else fps
-    most = info.chunk_frames + (info.chunk_frames - 1) * (max_chunks - 1)
-    most = most if num_frames is None else min(most, num_frames)
-    read = read_video(
-        path,
-        start_s=start_s,
-        num_frames=most,
-        fps=fps,
-        size=info.height,
-        crop=crop,
-        max_pixels=max_pixels,
-        max_decode_s=max_decode_s,
-    )
-    frames, num_real = pad_to_chunks(read.frames, info.chunk_frames, 1)
-    return Clip(to_float(frames), num_real, fps)
 
 
 def sweep(

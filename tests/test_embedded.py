@@ -19,8 +19,9 @@ from flextok.data import ToyboxDataset, probe_video, read_video, to_float
 from flextok.loading.registry import ASSETS
 from flextok.metrics.reconstruction import psnr
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
-from flextok.reconstruction import Clip, grid_at_equal_tokens, load_clip, sweep
+from flextok.reconstruction import grid_at_equal_tokens, sweep
 from flextok.toybox.sampling import TEST_SEEDS
+from flextok.video.clip import Clip
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +164,9 @@ def test_half_precision_gives_nearly_the_same(video: torch.Tensor) -> None:
 
 
 def test_short_and_long_files_lose_nothing(register: VideoTokenizerPipeline, world_mp4: Path) -> None:
-    long = load_clip(world_mp4, register.info, max_chunks=3)
+    long = register.read(world_mp4, max_chunks=3)
     assert (long.video.shape[2], long.num_real) == (49, 49)
-    tail = load_clip(world_mp4, register.info, start_s=29.5, max_chunks=1)
+    tail = register.read(world_mp4, start_s=29.5, max_chunks=1)
     assert tail.video.shape[2] == 17
     assert tail.num_real < 17
     assert torch.equal(tail.video[:, :, tail.num_real - 1], tail.video[:, :, -1])

@@ -25,6 +25,8 @@ from flextok.pipelines.seams import soften_seam
 from flextok.pipelines.settings import check_guidance, check_settings, check_steps
 from flextok.quantizers.fsq import FSQ
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
+from flextok.video.clip import Clip, read_clip
+from flextok.video.pixels import to_float
 
 Generator = torch.Generator | Sequence[torch.Generator]
 
@@ -115,12 +117,27 @@ class VideoTokenizerPipeline(DiffusionPipeline):
             licence=self.config.licence,
         )
 
+    def read(self, path: str | Path, *, fps: float | None = None, **options: Any) -> Clip:
+        """A video file or an image as `tokenize` wants it: this model's size and rate, padded to whole chunks.
+
+        Args:
+            fps: None takes the model's own.
+            options: `start_s`, `max_chunks`, `crop`, `num_frames`, `max_pixels` and `max_decode_s` of
+                `flextok.video.clip.read_clip`.
+
+        Raises:
+            VideoError: one sentence for whatever is wrong with the file.
+        """
+        info = self.info
+        return read_clip(path, self.plan, info.fps if fps is None else fps, to_float, info.height, **options)
+
     @torch.no_grad()
-    def tokenize(self, video: Tensor, keep_k: int | None = None) -> Tensor:
+    def tokenize(self, video: Tensor | Clip, keep_k: int | None = None) -> Tensor:
         """Encode clips into token ids; deterministic, and later frames never change the ids of earlier ones.
 
         Args:
-            video: (b, 3, T, H, W) in [-1, 1], H and W as in `info`; T is 17 + 16 n, or 1 + 4 n below one chunk.
+            video: what `read` gives, or (b, 3, T, H, W) in [-1, 1], H and W as in `info`; T is 17 + 16 n, or 1 + 4 n
+                below one chunk.
             keep_k: tokens per latent frame. A register tokenizer computes that prefix alone; a grid tokenizer pools
                 its cells to that many. None is the full budget.
 
@@ -130,6 +147,7 @@ class VideoTokenizerPipeline(DiffusionPipeline):
         Raises:
             ValueError: shape, range of values or keep_k is not as above; the message says what would do.
         """
+        video = video.video if isinstance(video, Clip) else video
         self._check_video(video)
         video = video.to(self._execution_device)
         if video.shape[2] < self.plan.chunk_frames:

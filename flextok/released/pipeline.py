@@ -27,7 +27,7 @@ from flextok.released.config import ReleasedConfig
 from flextok.released.graph import GraphRun
 from flextok.released.memory import MemoryEstimate
 from flextok.released.model import OneChunkModel
-from flextok.released.preprocess import PreprocessOptions, read_pixels
+from flextok.released.preprocess import PreprocessOptions, reference_pixels, to_pixels
 from flextok.released.sampler import (
     ChunkTokens,
     ConditionType,
@@ -40,6 +40,7 @@ from flextok.released.sampler import (
 from flextok.released.saving import save_released
 from flextok.released.vae import LATENT_CHANNELS, SPATIAL_RATIO, TEMPORAL_RATIO, Posterior, latent_frames
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
+from flextok.video.clip import Clip, padded, read_clip
 
 Generator = torch.Generator | Sequence[torch.Generator]
 EndOfStep = Callable[["ReleasedTokenizerPipeline", int, float, dict[str, Tensor]], dict[str, Tensor]]
@@ -151,15 +152,36 @@ class ReleasedTokenizerPipeline:
         """Write our own format, which loads without conversion; see `flextok.released.saving`."""
         save_released(self, self.config, folder)
 
-    def read(self, path: str | Path) -> Tensor:
-        """A video file as `tokenize` wants it: (1, 3, T, H, W), 8 fps unless the checkpoint says otherwise."""
-        return read_pixels(path, self.preprocess, self.reference)
+    def read(self, path: str | Path, *, fps: float | None = None, **options: Any) -> Clip:
+        """A video file or an image as `tokenize` wants it, in the very pixels that the checkpoint was trained on.
+
+        Args:
+            fps: None takes the checkpoint's own, or 8 where it says nothing.
+            options: as in `VideoTokenizerPipeline.read`. With `reference` there are none, nor `fps`: frames are
+                spread over the whole file, as the reference has it.
+
+        Raises:
+            VideoError: one sentence for whatever is wrong with the file.
+            ValueError: options with `reference`.
+        """
+        rate = self.info.fps if fps is None else fps
+        if self.reference:
+            if options or fps is not None:
+                raise ValueError(
+                    "the reference reads whole files at its own rate: it takes no fps, start_s or the like"
+                )
+            video = reference_pixels(path, self.preprocess)
+            return Clip(video, video.shape[2], rate)
+        if options.get("num_frames") is None:
+            options["num_frames"] = self.preprocess.num_frames
+        size = self.preprocess.size
+        return read_clip(path, self.plan, rate, lambda frames: to_pixels(frames, size)[None], **options)
 
     # --- tokenize -----------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def tokenize(self, video: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Token ids (b, t, K), int64, of clips (b, 3, T, H, W) in [-1, 1].
+    def tokenize(self, video: Tensor | Clip, generator: torch.Generator | None = None) -> Tensor:
+        """Token ids (b, t, K), int64, of clips (b, 3, T, H, W) in [-1, 1], or of what `read` gives.
 
         Args:
             generator: draw from the VAE's posterior with it; None takes the mean. Unused in reference mode, where
@@ -179,9 +201,9 @@ class ReleasedTokenizerPipeline:
         return torch.cat(ids, dim=1)
 
     @torch.no_grad()
-    def encode_chunks(self, video: Tensor, generator: torch.Generator | None = None) -> Iterator[EncodedChunk]:
+    def encode_chunks(self, video: Tensor | Clip, generator: torch.Generator | None = None) -> Iterator[EncodedChunk]:
         """Encode chunk after chunk, so that memory does not grow with the clip; arguments as in `tokenize`."""
-        video = self._whole_chunks(video)
+        video = self._whole_chunks(video.video if isinstance(video, Clip) else video)
         b, _, num_frames, height, width = video.shape
         slices = [slice(0, num_frames)] if self.whole_clips else self.plan.frame_slices(num_frames)
         draws: Tensor | None = None
@@ -223,9 +245,7 @@ class ReleasedTokenizerPipeline:
             if not plan.overlap:
                 return video  # the plan refuses what is no whole number of chunks
             return video[:, :, : num_frames - (num_frames - plan.chunk_frames) % plan.stride]
-        more = max(-(-(num_frames - plan.chunk_frames) // plan.stride), 0)
-        missing = plan.chunk_frames + more * plan.stride - num_frames
-        return torch.cat([video, video[:, :, -1:].expand(-1, -1, missing, -1, -1)], dim=2)
+        return padded(video, plan)
 
     # --- detokenize ---------------------------------------------------------------------------------------
 

@@ -93,19 +93,13 @@ def to_pixels(frames: np.ndarray, size: int) -> Tensor:
     return ((video[:, :, top : top + size, left : left + size] - 0.5) / 0.5).transpose(0, 1)
 
 
-def read_pixels(path: str | Path, options: PreprocessOptions, reference: bool = False) -> Tensor:
-    """A video file as (1, 3, T, size, size).
-
-    By default frames are taken at `options.fps` (8 where nothing is said) by their time stamps, and T is what the
-    clip has: `tokenize` pads it to whole chunks. With `reference` they are `frame_indices` of the stored frames.
+def reference_pixels(path: str | Path, options: PreprocessOptions) -> Tensor:
+    """The frames of a video file that the reference takes (`frame_indices`), as (1, 3, T, size, size).
 
     Raises:
         VideoError: the file cannot be read.
         ValueError: as `frame_indices`.
     """
-    if not reference:
-        rate = DEFAULT_FPS if options.fps is None else options.fps
-        return to_pixels(read_video(path, fps=rate, num_frames=options.num_frames).frames, options.size)[None]
     video = read_video(path)
     if options.fps is None and options.num_frames is None:
         options = replace(options, fps=DEFAULT_FPS)

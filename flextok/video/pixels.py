@@ -15,7 +15,7 @@ def to_float(frames: np.ndarray) -> Tensor:
     """
     if frames.dtype != np.uint8 or frames.ndim not in (4, 5) or frames.shape[-1] != 3:
         raise ValueError(f"frames must be uint8 (T, H, W, 3) or (b, T, H, W, 3), got {frames.dtype} {frames.shape}")
-    batch = torch.from_numpy(np.ascontiguousarray(frames if frames.ndim == 5 else frames[None]))
+    batch = torch.from_numpy(np.require(frames if frames.ndim == 5 else frames[None], requirements=["C", "W"]))
     return batch.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
 
 

@@ -97,7 +97,7 @@ def test_errors_inside_the_fork_reach_the_page_as_sentences(space: tuple[Client,
 
 
 def order(entry_steps: int = 30, tflop: float = 100.0) -> gpu_runs.Order:
-    return gpu_runs.Order("x", np.zeros((17, 8, 8, 3), np.uint8), (1, 4), (0,), entry_steps, 20.0, tflop)
+    return gpu_runs.Order("x", np.zeros((1, 3, 17, 8, 8), np.float32), (1, 4), (0,), entry_steps, 20.0, tflop)
 
 
 def test_durations_follow_the_work_and_are_refused_when_too_long() -> None:

@@ -289,5 +289,12 @@ def test_files_are_read_at_the_rate_and_size_of_the_checkpoint(
 ) -> None:
     frames = np.random.default_rng(0).integers(0, 255, (48, 48, 64, 3), dtype=np.uint8)
     write_video(frames, tmp_path / "clip.mp4", 16)
-    assert pipeline.read(tmp_path / "clip.mp4").shape == (1, 3, 24, 32, 32)  # 3 s at 8 fps; tokenize pads
-    assert reference.read(tmp_path / "clip.mp4").shape == (1, 3, 33, 32, 32)  # spread over whole chunks
+    clip = pipeline.read(tmp_path / "clip.mp4")
+    assert clip.video.shape == (1, 3, 33, 32, 32)  # whole chunks ...
+    assert (clip.num_real, clip.fps) == (24, 8)  # ... for 3 s at 8 fps
+    assert torch.equal(clip.video[:, :, 23:], clip.video[:, :, 23:24].expand(-1, -1, 10, -1, -1))
+    cut = pipeline.read(tmp_path / "clip.mp4", max_chunks=1, start_s=1.0)
+    assert torch.equal(cut.video[:, :, :16], clip.video[:, :, 8:24])
+    assert reference.read(tmp_path / "clip.mp4").video.shape == (1, 3, 33, 32, 32)  # spread over whole chunks
+    with pytest.raises(ValueError, match="takes no fps"):
+        reference.read(tmp_path / "clip.mp4", start_s=1.0)
