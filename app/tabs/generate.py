@@ -31,7 +31,7 @@ PROMPTS = [
     "a large red ball rolls left past a blue cube on grass in daylight",
     "a small green cube bounces on sand at sunset",
     "a large blue cylinder spins on a stone floor at night",
-    "a small yellow cone comes closer on slate under a mint sky",
+    "a small yellow cone comes closer on a wooden floor in daylight",
 ]
 
 
