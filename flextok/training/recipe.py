@@ -28,6 +28,7 @@ from flextok.data.datasets import ToyboxDataset, fill_bank
 from flextok.data.folder import FolderDataset
 from flextok.data.latent_cache import CacheConfig, fill_cache
 from flextok.data.token_cache import TokenCacheConfig, fill_token_cache
+from flextok.loading.checkpoint import WEIGHTS_NAME
 from flextok.toybox.sampling import TRAIN_SEEDS
 from flextok.training import export, export_generator, export_scorer, train_ar, train_scorer, train_tokenizer, train_vae
 from flextok.training.configs import RunConfig
@@ -91,7 +92,9 @@ def stages(settings: Settings, out: Path, assets: Path, options: Options) -> lis
 
     def training(name: str, work: Work, make: Callable[[Any], TrainerStage], config: Any) -> Stage:
         run = _run(config.run, out / name, work, settings, options)
-        return _training(name, make, dataclasses.replace(config, run=run))
+        caches = [folder / note for folder in getattr(config, "caches", ()) for note in ("cache.json", "captions.json")]
+        begin = [] if run.init_from is None else [run.init_from / WEIGHTS_NAME]
+        return _training(name, make, dataclasses.replace(config, run=run), [*caches, *begin])
 
     def tokenizer(preset: str, work: Work, name: str, begin: Path | None, **changes: Any) -> Stage:
         config = train_tokenizer.PRESETS[f"{preset}-tiny" if settings.tiny else preset][1]
@@ -106,6 +109,8 @@ def stages(settings: Settings, out: Path, assets: Path, options: Options) -> lis
         config = dataclasses.replace(config, caches=tokens(kind, [*toybox, *long]), cache_weights=tuple(weights))
         return training(name, work, train_ar.ARStage, config)
 
+    shipped = ("scorer", "vae", "register-decoder", "grid-decoder", "generator", "grid-generator")
+    finished = [out / name / "weights" / WEIGHTS_NAME for name in shipped]
     size = "tiny" if settings.tiny else "embedded"
     scorer_config = dataclasses.replace(
         train_scorer.PRESETS[size][1], banks=tuple(out / "banks" / name for name in toybox)
@@ -122,7 +127,7 @@ def stages(settings: Settings, out: Path, assets: Path, options: Options) -> lis
         *(_latents(bank, out, vae) for bank in banks),
         tokenizer("register-read", settings.read, "register-read", None, caches=latents(toybox), cache_weights=()),
         tokenizer("register", settings.joint, "register", out / "register-read/weights"),
-        *(_tokens(bank, out, "register", settings) for bank in banks),
+        *(_tokens(bank, out, "register") for bank in banks),
         tokenizer(
             "register-decoder",
             settings.decoder,
@@ -131,14 +136,14 @@ def stages(settings: Settings, out: Path, assets: Path, options: Options) -> lis
             tokens=tokens("register", names),
         ),
         tokenizer("grid", settings.joint, "grid", None),
-        *(_tokens(bank, out, "grid", settings) for bank in banks),
+        *(_tokens(bank, out, "grid") for bank in banks),
         tokenizer("grid-decoder", settings.decoder, "grid-decoder", out / "grid/weights", tokens=tokens("grid", names)),
         generator("register", settings.generator, "generator"),
         generator("grid", settings.grid_generator, "grid-generator"),
-        _once("export", out, lambda: _export(out, assets, scorer, vae)),
+        _once("export", out, finished, lambda: _export(out, assets, scorer, vae)),
     ]
     if not settings.tiny and options.assets is not None:
-        found.append(_once("results", out, _results))
+        found.append(_once("results", out, [out / "export.done"], _results))
     return found
 
 
@@ -172,14 +177,28 @@ def _run(run: RunConfig, out: Path, work: Work, settings: Settings, options: Opt
     )
 
 
-def _training(name: str, make: Callable[[Any], TrainerStage], config: Any) -> Stage:
+def _training(name: str, make: Callable[[Any], TrainerStage], config: Any, sources: Sequence[Path]) -> Stage:
+    """sources: files it learns from, each made anew when what is before it is."""
     run: RunConfig = config.run
 
     def done() -> int:
         state = newest_state(run.out)
         return min(step_of(state), run.steps) if state is not None else 0
 
-    return Stage(name, run.steps, "steps", done, lambda deadline: train(make(config), run, config, deadline))
+    def go_on(deadline: float | None) -> bool:
+        state = newest_state(run.out)
+        if state is not None and not is_newer(state, *sources):
+            raise ValueError(f"{name} began on what is not there any more: remove {run.out} to train it anew")
+        return train(make(config), run, config, deadline)
+
+    return Stage(name, run.steps, "steps", done, go_on)
+
+
+def is_newer(product: Path, *sources: Path) -> bool:
+    """Is it there, and made after all of these?"""
+    if not product.exists():
+        return False
+    return all(product.stat().st_mtime >= path.stat().st_mtime for path in sources if path.exists())
 
 
 def _bank(bank: Bank, folder: Path, workers: int) -> Stage:
@@ -213,12 +232,13 @@ def _latents(bank: Bank, out: Path, vae: Path) -> Stage:
         fill_cache(CacheConfig(vae, out / "banks" / bank.name, folder))
         return True
 
-    return Stage(
-        f"latents/{bank.name}", bank.clips, "clips", lambda: bank.clips * (folder / "cache.json").exists(), run
-    )
+    def done() -> int:
+        return bank.clips * is_newer(folder / "cache.json", vae / WEIGHTS_NAME, out / "banks" / bank.name / "bank.json")
+
+    return Stage(f"latents/{bank.name}", bank.clips, "clips", done, run)
 
 
-def _tokens(bank: Bank, out: Path, kind: str, settings: Settings) -> Stage:
+def _tokens(bank: Bank, out: Path, kind: str) -> Stage:
     name = f"{kind}-tokens/{bank.name}"
     folder = out / name
 
@@ -227,11 +247,14 @@ def _tokens(bank: Bank, out: Path, kind: str, settings: Settings) -> Stage:
         fill_token_cache(TokenCacheConfig(source, folder, out / kind / "weights", grid=kind == "grid"))
         return True
 
-    del settings
-    return Stage(name, bank.clips, "clips", lambda: bank.clips * (folder / "captions.json").exists(), run)
+    def done() -> int:
+        sources = out / "latents" / bank.name / "cache.json", out / kind / "weights" / WEIGHTS_NAME
+        return bank.clips * is_newer(folder / "captions.json", *sources)
+
+    return Stage(name, bank.clips, "clips", done, run)
 
 
-def _once(name: str, out: Path, work: Callable[[], None]) -> Stage:
+def _once(name: str, out: Path, sources: Sequence[Path], work: Callable[[], None]) -> Stage:
     mark = out / f"{name}.done"
 
     def run(deadline: float | None) -> bool:  # noqa: ARG001
@@ -239,7 +262,7 @@ def _once(name: str, out: Path, work: Callable[[], None]) -> Stage:
         mark.touch()
         return True
 
-    return Stage(name, 1, "time", lambda: int(mark.exists()), run)
+    return Stage(name, 1, "time", lambda: int(is_newer(mark, *sources)), run)
 
 
 def _export(out: Path, assets: Path, scorer: Path, vae: Path) -> None:

@@ -11,6 +11,7 @@ from app.plots import (
     num_bytes,
     rate_distortion,
     read_by_budget,
+    realism_by_budget,
     results,
     study_by_size,
     tokens_needed,
@@ -35,11 +36,21 @@ def test_every_curve_of_the_results_is_drawn() -> None:
 
 
 def test_what_is_read_is_drawn_for_both_tokenizers() -> None:
-    read = results()["toybox_test"]["read"]
+    read = results()["realism"]
     traces = {trace.name: trace for trace in read_by_budget(results()).data}
     assert len(traces) == 6
     assert list(traces["object's colour, registers"].x) == [1, 2, 4, 8, 16, 32, 64]
-    assert list(traces["action, 3D grid"].y) == [100 * row["action"] for row in read["grid_coarser"].values()]
+    assert list(traces["action, 3D grid"].y) == [100 * row["read_action"] for row in read["grid_coarser"].values()]
+
+
+def test_realism_is_drawn_with_its_error_and_its_yardsticks() -> None:
+    realism = results()["realism"]
+    traces = {trace.name: trace for trace in realism_by_budget(results()).data}
+    assert list(traces["registers"].y) == [row["kernel_distance"] for row in realism["register"].values()]
+    assert list(traces["3D grid"].error_y.array) == [
+        row["kernel_distance_error"] for row in realism["grid_coarser"].values()
+    ]
+    assert set(traces["source at a quarter"].y) == {realism["blurred_4"]["kernel_distance"]}
 
 
 def test_bytes_are_whole() -> None:

@@ -83,21 +83,6 @@ def test_vae_stage_writes_what_later_stages_need(world: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "cls"), [("register", RegisterTokenizer), ("grid", GridTokenizer)])
-def test_a_resumed_run_is_the_run_that_never_stopped(kind: str, cls: type, world: Path, tmp_path: Path) -> None:
-    options = tokenizer_options(world)
-    whole = losses(launch("train_tokenizer", f"{kind}-tiny", tmp_path / "whole", *options))
-    # Stop after step 2, where a state is saved, as a killed session would; steps only ends the run, so it can differ.
-    launch(
-        "train_tokenizer", f"{kind}-tiny", tmp_path / "parts", *options, "--run.steps", "2", "--run.cooldown", "0.01"
-    )
-    parts = losses(launch("train_tokenizer", f"{kind}-tiny", tmp_path / "parts", *options))
-    assert parts == whole
-    loaded = load_strict(cls, tmp_path / "whole/weights")
-    assert loaded.config.decoder_attention == "time_causal"
-
-
-@pytest.mark.slow
 def test_two_processes_give_the_same_curve(world: Path, tmp_path: Path) -> None:
     """The global batch, its noise and its budget are the same clips and numbers however many processes share them."""
     options = tokenizer_options(world)
@@ -109,22 +94,28 @@ def test_two_processes_give_the_same_curve(world: Path, tmp_path: Path) -> None:
         assert two[step] == pytest.approx(loss, rel=0.05)
 
 
-@pytest.mark.slow
+def run_here(preset: str, out: Path, world: Path, begin: Path | None = None, tokens: Path | None = None) -> list[dict]:
+    """A tiny tokenizer stage in this process; the rows of its metrics.jsonl."""
+    config = TOKENIZER_PRESETS[f"{preset}-tiny"][1]
+    run = dataclasses.replace(config.run, out=out, log_every=1, init_from=begin)
+    caches = {"vae": world / "vae", "caches": (world / "cache",), "tokens": () if tokens is None else (tokens,)}
+    config = dataclasses.replace(config, run=run, **caches)
+    assert train(TokenizerStage(config), run, config)
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
 @pytest.mark.parametrize(("kind", "cls"), [("register", RegisterTokenizer), ("grid", GridTokenizer)])
 def test_the_decoder_goes_on_alone_from_frozen_tokens(kind: str, cls: type, world: Path, tmp_path: Path) -> None:
     """From ids that are cached as from ids that are computed: the very same losses."""
-    options = tokenizer_options(world)
-    rows = launch("train_tokenizer", f"{kind}-tiny", tmp_path / "one", *options)
+    rows = run_here(kind, tmp_path / "one", world)
     # The labels of the cached clips are read, by guessing so far; a grid has no order and no such task.
     assert kind == "grid" or 0.5 < rows[0]["meaning"] < 1.5
     first = tmp_path / "one/weights"
     fill_token_cache(TokenCacheConfig(world / "cache", tmp_path / "tokens", first, grid=kind == "grid"))
-    options = (*options, "--run.init-from", str(first))
-    computed = losses(launch("train_tokenizer", f"{kind}-decoder-tiny", tmp_path / "two", *options))
-    options = (*options, "--tokens", str(tmp_path / "tokens"))
-    assert losses(launch("train_tokenizer", f"{kind}-decoder-tiny", tmp_path / "three", *options)) == computed
+    computed = losses(run_here(f"{kind}-decoder", tmp_path / "two", world, first))
+    assert losses(run_here(f"{kind}-decoder", tmp_path / "three", world, first, tmp_path / "tokens")) == computed
     before, after = load_strict(cls, first), load_strict(cls, tmp_path / "two/weights")
-    assert after.config.decoder_attention == "full"
+    assert (before.config.decoder_attention, after.config.decoder_attention) == ("time_causal", "full")
     latents = LatentCache(world / "cache")[0][None]
     assert torch.equal(before.encode(latents).token_ids, after.encode(latents).token_ids)
     assert torch.equal(before.code_norm.mean, after.code_norm.mean)
