@@ -30,8 +30,13 @@ def attribute_accuracy(scorer: Scorer, video: Tensor, labels: np.ndarray) -> dic
 
 
 def attribute_hits(output: ScorerOutput, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Which clips are read rightly: bool (n,) of each attribute, from `Scorer.score` and labels (n, attributes)."""
-    return {name: output.read(name) == np.array(CLASS_NAMES[name])[labels[:, i]] for i, name in enumerate(ATTRIBUTES)}
+    """Which clips are read rightly: bool (n,) of each attribute that the scorer knows, from `Scorer.score` and labels
+    (n, len(ATTRIBUTES))."""
+    return {
+        name: output.read(name) == np.array(CLASS_NAMES[name])[labels[:, i]]
+        for i, name in enumerate(ATTRIBUTES)
+        if name in output.classes
+    }
 
 
 def class_score(scorer: Scorer, video: Tensor, actions: Sequence[str]) -> float:

@@ -18,6 +18,7 @@ from flextok.toybox.spec import (
     COLORS,
     FLOOR_PATTERNS,
     FLOORS,
+    NO_BYSTANDER,
     PATTERNS,
     SHAPES,
     SIZES,
@@ -37,6 +38,7 @@ CLASS_NAMES: dict[str, tuple[str, ...]] = {
     "pattern": PATTERNS,
     "size": tuple(SIZES),
     "count": tuple(str(n) for n in range(1, MAX_COUNT + 1)),
+    "bystander": (NO_BYSTANDER, *COLORS),
     "floor": tuple(FLOORS),
     "floor_pattern": FLOOR_PATTERNS,
     "sky": tuple(SKIES),
@@ -45,7 +47,8 @@ CLASS_NAMES: dict[str, tuple[str, ...]] = {
     "end_x": ("far left", "left", "middle", "right", "far right"),
     "end_y": ("top", "upper", "middle", "lower", "bottom"),
 }
-"""What each class index means. Shape, color, pattern, size and position are the subject's."""
+"""What each class index means. Shape, color, pattern, size and position are the subject's; of the
+bystander it is the colour."""
 ATTRIBUTES = tuple(CLASS_NAMES)
 """Column order of label arrays."""
 NUM_CLASSES: dict[str, int] = {name: len(classes) for name, classes in CLASS_NAMES.items()}

@@ -33,6 +33,7 @@ PATTERNS = ("plain", "striped", "spotted")
 SIZES: dict[str, float] = {"small": 0.6, "large": 0.9}
 """Radius of each size of a subject, in world units; half its height."""
 BYSTANDER_RADIUS = 0.42
+NO_BYSTANDER = "none"
 FLOORS: dict[str, tuple[float, float, float]] = {
     "wood": (0.52, 0.34, 0.22),
     "stone": (0.54, 0.55, 0.57),
@@ -151,6 +152,7 @@ class ToyboxSpec:
             "pattern": subject.pattern,
             "size": subject.size_name,
             "count": len(self.objects),
+            "bystander": self.objects[1].color if len(self.objects) > 1 else NO_BYSTANDER,
             "floor": self.floor,
             "floor_pattern": self.floor_pattern,
             "sky": self.sky,
