@@ -22,10 +22,9 @@ from flextok.loading.registry import ModelEntry, list_models
 if TYPE_CHECKING:
     from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
     from flextok.reconstruction import Reconstruction
-    from flextok.released.pipeline import ReleasedTokenizerPipeline
     from flextok.video.clip import Clip
 
-    Pipeline = VideoTokenizerPipeline | ReleasedTokenizerPipeline
+    Pipeline = VideoTokenizerPipeline
 
 PIPELINES: dict[str, Pipeline] = {}
 """Loaded large models by id; on ZeroGPU all of them are here before the page opens, and forks inherit them."""

@@ -32,6 +32,7 @@ from flextok.api import load_embedded
 from flextok.data.datasets import ToyboxDataset
 from flextok.loading.checkpoint import load_strict
 from flextok.metrics.reconstruction import psnr
+from flextok.models.flow_denoiser import FlowDenoiser
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.pipelines.sampling import sample_latents
@@ -132,7 +133,8 @@ def decode_codes(pipe: VideoTokenizerPipeline, condition: Any, t: int) -> Tensor
     pipe.scheduler.set_timesteps(pipe.config.num_inference_steps)
     ids = torch.zeros(1, t, 1, dtype=torch.int64)
     noise = pipe.prepare_latents(ids, torch.Generator().manual_seed(0))
-    return pipe.vae.decode(sample_latents(pipe.tokenizer, pipe.scheduler, condition, noise))
+    denoiser = FlowDenoiser(pipe.tokenizer, [(1, condition)], pipe.scheduler.timesteps)
+    return pipe.vae.decode(sample_latents(denoiser, pipe.scheduler, noise))
 
 
 def edited(pipe: VideoTokenizerPipeline, clip: Clip, ids: Tensor) -> dict[str, Any]:

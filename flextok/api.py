@@ -17,10 +17,13 @@ from flextok.models.grid_tokenizer import GridTokenizer
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.released.load import is_released, load_released
-from flextok.released.pipeline import ReleasedTokenizerPipeline
 from flextok.released.placement import DeviceMap
+from flextok.released.preprocess import DEFAULT_FPS
+from flextok.released.vidtok_grid import FILE, REPO, load_vidtok_grid
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 
+DEFAULT_PIXELS = 256
+"""Of a grid baseline that does not say."""
 EMBEDDED = ("embedded", "embedded-grid")
 OWN_FILES = (
     "model_index.json",
@@ -43,12 +46,13 @@ def load_tokenizer(
     revision: str | None = None,
     device_map: DeviceMap | None = None,
     reference: bool = False,
-) -> VideoTokenizerPipeline | ReleasedTokenizerPipeline:
+) -> VideoTokenizerPipeline:
     """Load a tokenizer, ready to run.
 
     Args:
         source: "embedded", "embedded-grid", a folder written by `save_pretrained`, a released VideoFlexTok checkpoint
-            (folder or single file), or a Hub id of either kind.
+            (folder or single file), or a Hub id of either kind. "microsoft/VidTok@128" is the 3D grid that the paper
+            compares with, for clips of 128 x 128 (also a .ckpt file of it, with or without @128).
         device: None stays on the CPU.
         dtype: None is float32 for our own format and what is stored for released checkpoints.
         revision: branch, tag or commit of a Hub id.
@@ -66,6 +70,12 @@ def load_tokenizer(
         if device_map is not None or reference or revision is not None:
             raise ValueError(f"revision, device_map and reference are for models of the Hub, which {name!r} is not")
         return _placed(load_embedded(name, dtype), name, device)
+    if (grid := _vidtok(name)) is not None:
+        if device_map is not None or reference:
+            raise ValueError(f"device_map and reference are for released checkpoints, which {name!r} is not")
+        path, pixels = grid
+        path = path or download(REPO, (FILE,), revision) / FILE
+        return load_vidtok_grid(path, pixels, DEFAULT_FPS, name, device or "cpu", dtype)
     folder = _own_format(name, revision)
     if folder is None:
         return load_released(
@@ -74,6 +84,20 @@ def load_tokenizer(
     if device_map is not None or reference:
         raise ValueError(f"device_map and reference are for released checkpoints, which {name!r} is not")
     return _placed(load_folder(folder, dtype), name, device)
+
+
+def _vidtok(name: str) -> tuple[Path | None, int] | None:
+    """File (None: of the Hub) and pixels of a grid baseline; None where the name is none's.
+
+    Raises:
+        ValueError: what stands behind the @ is no number.
+    """
+    source, _, pixels = name.partition("@")
+    if source != REPO and not source.endswith(".ckpt"):
+        return None
+    if pixels and not pixels.isdecimal():
+        raise ValueError(f"{name!r}: behind the @ stands the height of clips in pixels, such as 128")
+    return None if source == REPO else Path(source), int(pixels or DEFAULT_PIXELS)
 
 
 def load_embedded(name: str, dtype: torch.dtype | None = None) -> VideoTokenizerPipeline:

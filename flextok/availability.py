@@ -57,9 +57,8 @@ def describe_local(source: str) -> tuple[ModelEntry, Availability]:
     """
     from flextok.api import load_folder
     from flextok.loading.errors import CheckpointError
-    from flextok.released.load import checkpoint_info, default_device, is_released, open_checkpoint
+    from flextok.released.load import default_device, describe_released, is_released
     from flextok.released.memory import GIB
-    from flextok.released.pipeline import DEFAULT_GUIDANCE, DEFAULT_STEPS
 
     def entry(pixels: int, k: int, num_ids: int, parameters: int, steps: int, guidance: float) -> ModelEntry:
         millions, gib = parameters / 1e6, parameters * 4 / GIB
@@ -81,11 +80,8 @@ def describe_local(source: str) -> tuple[ModelEntry, Availability]:
         )
 
     try:
-        if is_released(Path(source)):
-            info, steps, guidance = checkpoint_info(open_checkpoint(source), source), DEFAULT_STEPS, DEFAULT_GUIDANCE
-        else:
-            pipe = load_folder(Path(source))
-            info, steps, guidance = pipe.info, pipe.config.num_inference_steps, pipe.config.guidance_scale
+        pipe = describe_released(source) if is_released(Path(source)) else load_folder(Path(source))
+        info, steps, guidance = pipe.info, pipe.config.num_inference_steps, pipe.config.guidance_scale
     except CheckpointError as error:
         return entry(0, 1, 2, 0, 1, 1.0), Availability("cpu", str(error))
     if info.kind != "register":

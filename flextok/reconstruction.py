@@ -13,7 +13,6 @@ from torch import Tensor
 
 from flextok.metrics.reconstruction import psnr, ssim
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
-from flextok.released.pipeline import ReleasedTokenizerPipeline
 from flextok.video.clip import Clip
 
 
@@ -32,7 +31,7 @@ class Reconstruction:
 
 
 def sweep(
-    pipe: VideoTokenizerPipeline | ReleasedTokenizerPipeline,
+    pipe: VideoTokenizerPipeline,
     clip: Clip,
     budgets: Sequence[int],
     num_inference_steps: int | None = None,
@@ -48,7 +47,7 @@ def sweep(
     for k in sorted(set(budgets)):
         started = time.perf_counter()
         grid = pipe.info.kind == "grid"
-        if grid and isinstance(pipe, VideoTokenizerPipeline):
+        if grid:
             ids = pipe.tokenize(clip.video, keep_k=k)  # another grid, other tokens
         elif ids is None:
             ids = pipe.tokenize(clip.video)
@@ -64,7 +63,7 @@ def sweep(
 
 
 def several_seeds(
-    pipe: VideoTokenizerPipeline | ReleasedTokenizerPipeline,
+    pipe: VideoTokenizerPipeline,
     clip: Clip,
     keep_k: int,
     seeds: Sequence[int],
@@ -130,7 +129,7 @@ def grid_at_equal_tokens(
 
 
 def measure(
-    pipe: VideoTokenizerPipeline | ReleasedTokenizerPipeline,
+    pipe: VideoTokenizerPipeline,
     clip: Clip,
     frames: Tensor,
     k: int,

@@ -50,15 +50,15 @@ def our_figures(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
         [name, *(f"{part[key][k]['psnr']:.1f}" if k in part[key] else "" for k in budgets)]
         for name, key in (("registers", "register"), ("grid, coarser cells", "grid_coarser"))
     ]
-    steps = next(iter(report["solvers_toybox_test"].values()))
-    solver_budgets = list(next(iter(steps.values())))
+    steps = report["steps_toybox_test"]
+    step_budgets = list(next(iter(steps.values())))
     return {
         "ours-quality": _ours("Our small models, by tokens per latent frame", clips, ["k", *budgets], quality),
         "ours-steps": _ours(
             "Our small model, by sampling steps",
             clips,
-            ["steps", *(f"k = {k}" for k in solver_budgets)],
-            [[n, *(f"{row[k]:.1f}" for k in solver_budgets)] for n, row in steps.items()],
+            ["steps", *(f"k = {k}" for k in step_budgets)],
+            [[n, *(f"{row[k]:.1f}" for k in step_budgets)] for n, row in steps.items()],
         ),
     }
 

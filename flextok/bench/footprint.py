@@ -10,10 +10,10 @@ import torch
 
 from flextok.bench.released import count_flops
 from flextok.released.config import parse_config
+from flextok.released.denoiser import ChunkTokens
 from flextok.released.memory import GIB, estimate_memory
 from flextok.released.model import OneChunkModel
 from flextok.released.placement import set_dtypes
-from flextok.released.sampler import ChunkTokens, start_guided
 from flextok.released.vae import LATENT_CHANNELS, SPATIAL_RATIO, TEMPORAL_RATIO, VAESize
 
 
@@ -35,7 +35,7 @@ def footprint(config_path: Path, device: torch.device, dtype: torch.dtype, steps
     config = parse_config(json.loads(config_path.read_text(encoding="utf-8")))
     assert config.vae_video_sizes is not None
     t, h, w = config.vae_video_sizes
-    model = OneChunkModel(config.model, VAESize())
+    model = OneChunkModel(config, VAESize())
     model.drop_unused()
     set_dtypes(model, dtype)
     memory = estimate_memory(model, (t, h, w), device)
@@ -43,10 +43,10 @@ def footprint(config_path: Path, device: torch.device, dtype: torch.dtype, steps
     video = torch.empty(1, 3, frames, h * SPATIAL_RATIO, w * SPATIAL_RATIO, device="meta")
     latents = torch.empty(1, LATENT_CHANNELS, t, h, w, device="meta")
     with torch.no_grad():
-        codes = model.encode(latents)
-        run = start_guided(model, ChunkTokens(codes), torch.ones(1, device="meta"), True, None)
-    encode = count_flops(lambda: model.encode(model.vidtok.encode(video).mean))
-    step = count_flops(lambda: model.velocity(run, torch.cat([latents] * 2), 0))
+        codes = model.unquantized(latents)
+        denoise = model.denoise(ChunkTokens(codes), torch.ones(1, device="meta"), guided=True)
+    encode = count_flops(lambda: model.unquantized(model.vidtok.encode(video).mean))
+    step = count_flops(lambda: denoise(latents, 0))
     decode = count_flops(lambda: model.vidtok.decode(latents))
     return Footprint(
         sum(p.numel() for p in model.parameters()),

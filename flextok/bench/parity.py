@@ -22,10 +22,11 @@ from torch import Tensor
 from flextok.bench.expressions import guidance_expression, tensor_expression
 from flextok.guidance import APGSettings
 from flextok.loading.errors import first_line
+from flextok.pipelines.pipeline_tokenizer import EncodedChunk
 from flextok.released.load import load_released
 from flextok.released.nodes.tokens import TimestepEmbedder
 from flextok.released.nodes.trunk import FlexTransformer
-from flextok.released.pipeline import EncodedChunk, ReferenceDraws
+from flextok.released.reference import ReferenceDraws, ReferencePipeline
 from flextok.video.pixels import from_uint8
 
 DEBUG = ".dbg."
@@ -91,7 +92,9 @@ class Case:
     def __init__(self, folder: Path) -> None:
         self.facts = json.loads((folder / "case.json").read_text(encoding="utf-8"))
         self.stored = load_file(folder / "io.safetensors")
-        self.pipeline = load_released(folder, reference=True, device="cpu")
+        pipeline = load_released(folder, reference=True, device="cpu")
+        assert isinstance(pipeline, ReferencePipeline)
+        self.pipeline = pipeline
         self.seen: set[str] = set()
         self.result = Comparison({key: value for key, value in self.facts["tolerances"].items() if key != "note"})
 
@@ -140,7 +143,7 @@ class Case:
         video = from_uint8(self.stored[run["video"]])
         draws = [f"tok.{run['name']}.vae_eps"]
         self._replay(run, draws)
-        with captured(self.pipeline.model.encoder) as debug:
+        with captured(self.pipeline.tokenizer.encoder) as debug:
             chunks = list(self.pipeline.encode_chunks(video))
         self._replay(run, draws)
         results = {"tokens": self.pipeline.tokenize(video)}
@@ -148,8 +151,8 @@ class Case:
             "latent_mean": lambda c: c.posterior.mean,
             "latent_logvar": lambda c: c.posterior.logvar,
             "latents": lambda c: c.latents,
-            "prequant": lambda c: c.unquantized,
-            "quant": lambda c: c.codes,
+            "prequant": lambda c: c.tokens.unquantized,
+            "quant": lambda c: c.tokens.codes,
         }
         for name, part in parts.items():
             results[name] = torch.stack([part(chunk) for chunk in chunks], dim=1).flatten(0, 1)  # sample-major
@@ -163,7 +166,7 @@ class Case:
 
     def _sample_major(self, values: list[Tensor], chunks: list[EncodedChunk]) -> Tensor:
         """Packed rows of chunk after chunk, (1, b s, d) each, as the reference packs them: all chunks of a sample."""
-        batch = len(chunks[0].ids)
+        batch = len(chunks[0].tokens.token_ids)
         return torch.stack([value[0].unflatten(0, (batch, -1)) for value in values], dim=1).flatten(0, 2)[None]
 
     def velocity(self, run: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -172,16 +175,16 @@ class Case:
         results = {"v": self._one_velocity(run, codes)}
         if any(name.startswith(prefix) for name in self.facts["tensors"]):
             # The reference's inner states have a row per token.
-            self.pipeline.model.set_plain(True)
-            with captured(self.pipeline.model.decoder) as debug:
+            self.pipeline.tokenizer.set_plain(True)
+            with captured(self.pipeline.tokenizer.decoder) as debug:
                 self._one_velocity(run, codes)
-            self.pipeline.model.set_plain(False)
+            self.pipeline.tokenizer.set_plain(False)
             results |= {f"dbg.{key}": values[0] for key, values in debug.items()}
             results["dbg.temb"] = results["dbg.temb"].expand(len(codes), -1)
         return results
 
     def _one_velocity(self, run: Mapping[str, Any], codes: Tensor) -> Tensor:
-        model = self.pipeline.model
+        model = self.pipeline.tokenizer
         keep_k, prefix_len = (None if run.get(k) is None else torch.tensor(run[k]) for k in ("keep_k", "prefix_len"))
         unconditional = torch.ones(len(codes), dtype=torch.bool) if run.get("uncond") else None
         with torch.no_grad():
@@ -195,7 +198,7 @@ class Case:
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         noise = None
         if str(run.get("noise_source", "")).startswith("noise_list"):
-            shape = (1, self.pipeline.model.config.pipeline.out_channels, *size)
+            shape = (1, self.pipeline.tokenizer.config.pipeline.out_channels, *size)
             noise = torch.cat([torch.randn(shape, generator=generator) for _ in range(len(ids))])
         given = run.get("conditioning_frames")
         arguments = {**SAMPLER_DEFAULTS, **run.get("arguments", {})}
@@ -224,8 +227,8 @@ class Case:
 
     def _latent_size(self, run: Mapping[str, Any]) -> tuple[int, int, int]:
         """Stated by the checkpoint or, for single-file ones, by the tensors of the run."""
-        if self.pipeline.latent_size is not None:
-            return self.pipeline.latent_size
+        if self.pipeline.tokenizer.latent_size is not None:
+            return self.pipeline.tokenizer.latent_size
         for name, facts in self.facts["tensors"].items():
             if name.startswith((f"det.{run['name']}.latents", f"det.{run['name']}.noise")):
                 t, h, w = facts["shape"][-3:]

@@ -13,9 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flextok.released.graph import GraphRun
+from flextok.released.denoiser import ChunkTokens
 from flextok.released.model import OneChunkModel
-from flextok.released.sampler import ChunkTokens, start_guided
 from flextok.released.vae import (
     CausalConv1d,
     CausalConv3d,
@@ -34,10 +33,10 @@ def plain_step(model: OneChunkModel, tokens: ChunkTokens, noisy: Tensor, time: f
     """Conditional and unconditional velocity in one batch, every token laid out, nothing kept from other steps."""
     model.set_plain(True)
     try:
-        run: GraphRun = start_guided(model, tokens, torch.tensor([time], device=noisy.device), True, None)
-        cond, uncond = model.velocity(run, torch.cat([noisy, noisy]), 0).chunk(2)
+        cond, uncond = model.denoise(tokens, torch.tensor([time], device=noisy.device), guided=True)(noisy, 0)
     finally:
         model.set_plain(False)
+    assert uncond is not None
     return cond, uncond
 
 

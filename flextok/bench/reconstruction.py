@@ -1,7 +1,7 @@
 """How well the embedded models reconstruct: `python -m flextok.bench reconstruction` (see README, Measured).
 
 Toybox test clips (seeds never trained on) and real videos given by path (none of them trained on), against the source
-pixels: the VAE alone (the ceiling), registers at every budget, the grid at equal tokens; solvers by steps; ids in use.
+pixels: the VAE alone (the ceiling), registers at every budget, the grid at equal tokens; steps of the sampler.
 Of Toybox clips, whose truth is known, also how real they look and what the Toybox scorer still reads in them
 (`flextok.bench.realism`).
 """
@@ -27,7 +27,6 @@ from flextok.data.datasets import ToyboxDataset
 from flextok.metrics.reconstruction import psnr, ssim
 from flextok.metrics.scorer import load_scorer
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
-from flextok.schedulers.scheduling_rectified_flow import SOLVERS, RectifiedFlowScheduler
 from flextok.toybox.labels import labels_of_seeds
 from flextok.toybox.sampling import HELD_OUT_SEEDS, TEST_SEEDS
 from flextok.training.sheets import clip_rows
@@ -36,7 +35,7 @@ from flextok.video.read import probe_video, read_video
 
 BATCH = 16
 Item = TypeVar("Item")
-SOLVER_STEPS = (1, 2, 4, 8, 16)
+STEPS = (1, 2, 4, 8, 16)
 CODED = 64
 """Clips that ordinary codecs are measured on: their curves are smooth."""
 
@@ -75,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
             vae = decoded.pop("vae")[0]
             labels = labels_of_seeds(seeds[name])
             report["realism"] = realism(load_scorer(), decoded, video, vae, others, labels)
-    report["solvers_toybox_test"] = _solvers(register, sets["toybox_test"][:32])
+    report["steps_toybox_test"] = _by_steps(register, sets["toybox_test"][:32])
     if options.sheet:
         _write_sheet(register, sets["toybox_test"], options.sheet)
     path = results.write("reconstruction", report)
@@ -156,21 +155,16 @@ def _scores(video: Tensor, reference: Tensor) -> dict[str, float]:
     }
 
 
-def _solvers(pipe: VideoTokenizerPipeline, video: Tensor) -> dict[str, dict[int, dict[int, float]]]:
-    """PSNR by solver, steps (network calls a clip) and budget: what the default is chosen from."""
-    ids, own = pipe.tokenize(video), pipe.scheduler
-    table: dict[str, dict[int, dict[int, float]]] = {}
-    for solver in SOLVERS:
-        pipe.scheduler = RectifiedFlowScheduler(shift=own.config.shift, solver=solver)
-        table[solver] = {
-            steps: {
-                k: float(psnr(_decode(pipe, ids, k, num_inference_steps=steps), video).mean())
-                for k in (1, 8, pipe.info.num_registers)
-            }
-            for steps in SOLVER_STEPS
+def _by_steps(pipe: VideoTokenizerPipeline, video: Tensor) -> dict[int, dict[int, float]]:
+    """PSNR by steps (network calls a clip) and budget: what the default is chosen from."""
+    ids = pipe.tokenize(video)
+    return {
+        steps: {
+            k: float(psnr(_decode(pipe, ids, k, num_inference_steps=steps), video).mean())
+            for k in (1, 8, pipe.info.num_registers)
         }
-    pipe.scheduler = own
-    return table
+        for steps in STEPS
+    }
 
 
 def _write_sheet(pipe: VideoTokenizerPipeline, video: Tensor, path: Path) -> None:

@@ -27,10 +27,10 @@ from flextok.bench.plain import plain_encode, plain_step
 from flextok.bench.synthetic import MID, TINY, synthetic_config, write_checkpoint
 from flextok.checks import bf16_is_fast
 from flextok.metrics.reconstruction import psnr
+from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
+from flextok.released.denoiser import ChunkTokens, GraphDenoiser
 from flextok.released.layout import plan_segments
 from flextok.released.load import CONFIG_NAME, WEIGHTS_NAME, load_released
-from flextok.released.pipeline import ReleasedTokenizerPipeline
-from flextok.released.sampler import ChunkTokens, start_guided
 from flextok.released.vae import VAESize
 
 NAMED = {"tiny": TINY, "mid": MID}
@@ -98,7 +98,9 @@ def measure(source: Path, device: torch.device, repeats: int) -> dict[str, Any]:
     report: dict[str, Any] = {"peaks_gflops": peaks, "estimated_mib": full.memory.total / MIB}
     report["tokenize"] = measure_tokenizing(full, inputs, peaks["float32"], repeats)
     report["guided_step"] = measure_steps(full, inputs, peaks["float32"], repeats)
-    report["vae_decode"] = line("VAE decode", lambda: full.model.vidtok.decode(inputs.noise), peaks["float32"], repeats)
+    report["vae_decode"] = line(
+        "VAE decode", lambda: full.tokenizer.vidtok.decode(inputs.noise), peaks["float32"], repeats
+    )
     report["float32_peak_mib"] = (resident_peak() - before) / MIB
     half = load_released(source, device=device, dtype=torch.bfloat16)
     report["bfloat16"] = compare_precision(full, half, inputs, repeats)
@@ -118,9 +120,9 @@ class Inputs:
     noise: Tensor
 
     @classmethod
-    def draw(cls, pipeline: ReleasedTokenizerPipeline) -> Inputs:
-        info, model = pipeline.info, pipeline.model
-        t, h, w = pipeline.latent_size or (5, info.height // 8, info.width // 8)
+    def draw(cls, pipeline: VideoTokenizerPipeline) -> Inputs:
+        info, model = pipeline.info, pipeline.tokenizer
+        t, h, w = model.latent_size or (5, info.height // 8, info.width // 8)
         generator = torch.Generator().manual_seed(0)
         ids = torch.randint(0, info.num_ids, (1, t, info.num_registers), generator=generator)
         return cls(
@@ -130,18 +132,16 @@ class Inputs:
         )
 
 
-def measure_tokenizing(
-    pipeline: ReleasedTokenizerPipeline, inputs: Inputs, peak: float, repeats: int
-) -> dict[str, Any]:
-    model = pipeline.model
+def measure_tokenizing(pipeline: VideoTokenizerPipeline, inputs: Inputs, peak: float, repeats: int) -> dict[str, Any]:
+    model = pipeline.tokenizer
 
     def ours() -> Tensor:
-        return model.encode(model.vidtok.encode(inputs.video).mean)
+        return model.unquantized(model.vidtok.encode(inputs.video).mean)
 
     def plain() -> Tensor:
         model.set_plain(True)
         try:
-            return model.encode(plain_encode(model.vidtok, inputs.video).mean)
+            return model.unquantized(plain_encode(model.vidtok, inputs.video).mean)
         finally:
             model.set_plain(False)
 
@@ -152,7 +152,7 @@ def measure_tokenizing(
     latents = model.vidtok.encode(inputs.video).mean
     print(f"tokenize, whole        {encode.show(peak)}  {inputs.codes[..., 0].numel() / encode.seconds:.0f} tokens/s")
     vae = line("  VAE encode", lambda: model.vidtok.encode(inputs.video), peak, repeats)
-    trunk = line("  transformer encode", lambda: model.encode(latents), peak, repeats)
+    trunk = line("  transformer encode", lambda: model.unquantized(latents), peak, repeats)
     again = timed(plain, repeats)
     print(
         f"  first call {first:.2f} s, plain path {plain_first:.2f} s: {first / plain_first:.0%}; "
@@ -171,17 +171,18 @@ def measure_tokenizing(
     }
 
 
-def measure_steps(pipeline: ReleasedTokenizerPipeline, inputs: Inputs, peak: float, repeats: int) -> dict[str, Any]:
+def measure_steps(pipeline: VideoTokenizerPipeline, inputs: Inputs, peak: float, repeats: int) -> dict[str, Any]:
     """A guided step (conditional and unconditional) at several budgets, and two plain full passes in one batch."""
-    model, total = pipeline.model, pipeline.info.num_registers
+    model, total = pipeline.tokenizer, pipeline.info.num_registers
     report = {}
     for keep_k in sorted({k for k in BUDGETS if k < total} | {total}):
         tokens = ChunkTokens(inputs.codes, torch.tensor([keep_k], device=model.device))
-        run = start_guided(model, tokens, torch.tensor([1.0, 0.5], device=model.device), True, None)
-        both = torch.cat([inputs.noise] * 2)
+        denoise = model.denoise(tokens, torch.tensor([1.0, 0.5], device=model.device), guided=True)
 
-        def step(run: Any = run, both: Tensor = both) -> Tensor:
-            return model.velocity(run, both, 1)
+        def step(denoise: GraphDenoiser = denoise) -> Tensor:
+            told, untold = denoise(inputs.noise, 1)
+            assert untold is not None
+            return torch.cat([told, untold])
 
         def plain(tokens: ChunkTokens = tokens) -> Tensor:
             return torch.cat(plain_step(model, tokens, inputs.noise, 0.5))
@@ -203,13 +204,13 @@ def measure_steps(pipeline: ReleasedTokenizerPipeline, inputs: Inputs, peak: flo
 
 
 def compare_precision(
-    full: ReleasedTokenizerPipeline, half: ReleasedTokenizerPipeline, inputs: Inputs, repeats: int
+    full: VideoTokenizerPipeline, half: VideoTokenizerPipeline, inputs: Inputs, repeats: int
 ) -> dict[str, Any]:
     """bfloat16 beside float32: the same few steps from the same noise, by time and by PSNR of the videos."""
-    ids = full.model.quantizer.codes_to_ids(inputs.codes)
+    ids = full.tokenizer.quantizer.codes_to_ids(inputs.codes)
     t, h, w = inputs.noise.shape[2:]
 
-    def decode(pipeline: ReleasedTokenizerPipeline) -> Tensor:
+    def decode(pipeline: VideoTokenizerPipeline) -> Tensor:
         return pipeline.detokenize(
             ids,
             num_inference_steps=QUALITY_STEPS,
@@ -219,9 +220,9 @@ def compare_precision(
             latent_size=(t, h, w),
         ).frames
 
-    def both(pipeline: ReleasedTokenizerPipeline) -> tuple[Tensor, float, float]:
+    def both(pipeline: VideoTokenizerPipeline) -> tuple[Tensor, float, float]:
         frames = decode(pipeline)
-        encoding = timed(lambda: pipeline.model.vidtok.encode(inputs.video), repeats, count=False).seconds
+        encoding = timed(lambda: pipeline.tokenizer.vidtok.encode(inputs.video), repeats, count=False).seconds
         return frames, encoding, timed(lambda: decode(pipeline), 1, count=False).seconds
 
     exact, encode_full, decode_full = both(full)

@@ -43,7 +43,7 @@ def write_checkpoint(folder: Path, config: dict[str, Any], vae: VAESize, seed: i
     """A Hub folder of this config with random weights, float32."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_NAME).write_text(json.dumps(config, indent=1))
-    model = OneChunkModel(parse_config(config).model, vae)
+    model = OneChunkModel(parse_config(config), vae)
     generator = torch.Generator().manual_seed(seed)
     weights = {
         HUB_PREFIX + name: _random_weight(name, tuple(tensor.shape), generator)

@@ -130,14 +130,12 @@ def _card(model: str) -> str:
     return "\n".join(rows)
 
 
-def solver_table() -> str:
-    """PSNR of the register tokenizer by solver and number of network calls."""
-    table = _read("reconstruction")["solvers_toybox_test"]
-    budgets = list(next(iter(next(iter(table.values())).values())))
-    rows = ["| solver | steps | " + " | ".join(f"k = {k}" for k in budgets) + " |", "|---|---|" + "---|" * len(budgets)]
-    for solver, by_steps in table.items():
-        for steps, values in by_steps.items():
-            rows.append(f"| {solver} | {steps} | " + " | ".join(f"{values[k]:.2f}" for k in budgets) + " |")
+def steps_table() -> str:
+    """PSNR of the register tokenizer by number of network calls."""
+    table = _read("reconstruction")["steps_toybox_test"]
+    budgets = list(next(iter(table.values())))
+    rows = ["| steps | " + " | ".join(f"k = {k}" for k in budgets) + " |", "|---|" + "---|" * len(budgets)]
+    rows += [f"| {n} | " + " | ".join(f"{row[k]:.2f}" for k in budgets) + " |" for n, row in table.items()]
     return "\n".join(rows)
 
 
@@ -288,7 +286,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "realism": realism_table,
     "card-register": register_card,
     "card-grid": grid_card,
-    "solvers": solver_table,
+    "steps": steps_table,
     "released": released_table,
     "generation": generation_table,
     "generation-speed": generation_speed_table,

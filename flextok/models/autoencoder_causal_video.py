@@ -13,6 +13,7 @@ import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
+from diffusers.utils.torch_utils import randn_tensor
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -27,8 +28,10 @@ class VAEEncoderOutput(BaseOutput):
     mean: Tensor
     logvar: Tensor
 
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
+    def sample(self, generator: torch.Generator | None = None, noise: Tensor | None = None) -> Tensor:
+        """A draw; the noise is drawn from `generator` unless it is given."""
+        if noise is None:
+            noise = randn_tensor(self.mean.shape, generator, self.mean.device, self.mean.dtype)
         return self.mean + torch.exp(0.5 * self.logvar) * noise
 
 
@@ -104,6 +107,7 @@ class AutoencoderCausalVideo(ModelMixin, ConfigMixin):
         t = num_latent_frames(num_frames, self.temporal_ratio)
         if height % self.spatial_ratio or width % self.spatial_ratio:
             raise ValueError(f"height={height} and width={width} must be divisible by {self.spatial_ratio}")
+        video = video.to(self.encoder_in.weight.dtype)
         front = video[:, :, :1].expand(-1, -1, self.temporal_ratio - 1, -1, -1)
         x = torch.cat([front, video], dim=2)  # the first frame fills a latent frame by itself
         p, r = self._patch, self.temporal_ratio

@@ -6,7 +6,7 @@ smaller budget a grid can be coarser (cells pooled 2x2, 4x4, 8x8; trained with r
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,12 +15,13 @@ from diffusers.models.modeling_utils import ModelMixin
 from einops import rearrange
 from torch import Tensor, nn
 
+from flextok.models.contract import Denoiser, TokenizerOutput
 from flextok.models.flow_decoder import FlowDecoder, TokenCondition
+from flextok.models.flow_denoiser import FlowDenoiser
 from flextok.models.layers.attention_masks import time_causal_mask
 from flextok.models.layers.code_norm import CodeNorm
 from flextok.models.layers.patches import PatchEmbedder
 from flextok.models.layers.transformer import Block, layer_norm
-from flextok.models.register_tokenizer import TokenizerOutput
 from flextok.quantizers.fsq import FSQ
 
 
@@ -28,6 +29,11 @@ class GridTokenizer(ModelMixin, ConfigMixin):
     """Latents to one token per cell (or per pooled cell), raster order within a frame, and back to a velocity."""
 
     _keep_in_fp32_modules: ClassVar[list[str]] = ["code_norm"]  # their sums and statistics would lose what they add up
+    kind: Literal["register", "grid"] = "grid"
+    takes_short_chunks = True
+    no_prefix: str | None = "the cells of a grid have no order"
+    can_be_guided = clamps_given_frames = needs_tokens_of_given_frames = True
+    zero_noise = False
 
     @register_to_config
     def __init__(
@@ -56,6 +62,19 @@ class GridTokenizer(ModelMixin, ConfigMixin):
             latent_channels, (t, h, w), patch, dim, decoder_depth, head_dim, decoder_attention, False, shared_modulation
         )
         self.decoder.initialise()
+
+    @property
+    def latent_channels(self) -> int:
+        return self.config.latent_channels
+
+    @property
+    def latent_size(self) -> tuple[int, int, int]:
+        return tuple(self.config.latent_size)
+
+    @property
+    def token_budgets(self) -> tuple[int, ...]:
+        """Cells of each size of grid, ascending."""
+        return tuple(side * side for side in reversed(self.grid_sizes))
 
     @property
     def grid_sizes(self) -> tuple[int, ...]:
@@ -96,7 +115,9 @@ class GridTokenizer(ModelMixin, ConfigMixin):
         Raises:
             ValueError: keep_k is not one of the grid's sizes.
         """
-        codes = self.quantized_codes(latents, self._side(self.grid_sizes[0] ** 2 if keep_k is None else keep_k))
+        codes = self.quantized_codes(
+            latents.to(self.dtype), self._side(self.grid_sizes[0] ** 2 if keep_k is None else keep_k)
+        )
         return TokenizerOutput(self.quantizer.codes_to_ids(codes), codes)
 
     def prefix(self, token_ids: Tensor, keep_k: int | None = None) -> Tensor:
@@ -131,9 +152,18 @@ class GridTokenizer(ModelMixin, ConfigMixin):
         x = self.token_in(cells.to(self.token_in.weight.dtype))  # (b, t, n, d)
         return TokenCondition(patches=x + self.resolution[self.grid_sizes.index(side)])
 
-    def unconditional(self) -> TokenCondition:
-        """No token at all: what guidance leads away from."""
-        return TokenCondition()
+    def denoiser(
+        self,
+        token_ids: Tensor,
+        sigmas: Tensor,
+        *,
+        keep_k: Tensor | None = None,  # noqa: ARG002 - all of them, as `prefix` has checked
+        given_frames: int = 0,
+        guided: bool = False,
+        like: Denoiser | None = None,  # noqa: ARG002 - chunks have nothing in common
+    ) -> FlowDenoiser:
+        """See `TokenizerModel.denoiser`."""
+        return FlowDenoiser(self, [(len(token_ids), self.condition(token_ids))], sigmas, given_frames, guided)
 
     def forward(self, noisy: Tensor, sigma: Tensor, condition: TokenCondition, given_frames: int = 0) -> Tensor:
         """Velocity (b, c, t, h, w) of `noisy` latents at `sigma` (b,); see `FlowDecoder.velocity`."""

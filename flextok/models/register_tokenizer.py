@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
-from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
 from flextok.checks import whole_number
+from flextok.models.contract import Denoiser, TokenizerOutput
 from flextok.models.flow_decoder import FlowDecoder, TokenCondition
+from flextok.models.flow_denoiser import FlowDenoiser
 from flextok.models.layers.code_norm import CodeNorm
 from flextok.models.layers.patches import coarse_to_fine_places
 from flextok.models.layers.per_token_linear import PerTokenLinear
@@ -21,14 +21,6 @@ from flextok.models.linear_codec import LinearCodec
 from flextok.models.register_encoder import RegisterEncoder
 from flextok.nested_dropout import prefix_lengths
 from flextok.quantizers.fsq import FSQ
-
-
-@dataclass
-class TokenizerOutput(BaseOutput):
-    """`token_ids` (b, t, k), int64, and the `codes` (b, t, k, f) in [-1, 1] they stand for."""
-
-    token_ids: Tensor
-    codes: Tensor
 
 
 class RegisterTokenizer(ModelMixin, ConfigMixin):
@@ -43,6 +35,11 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
         "codec",
         "code_norm",
     ]  # their sums and statistics would lose what they add up
+    kind: Literal["register", "grid"] = "register"
+    takes_short_chunks = True
+    no_prefix: str | None = None
+    can_be_guided = clamps_given_frames = needs_tokens_of_given_frames = True
+    zero_noise = False
 
     @register_to_config
     def __init__(
@@ -84,6 +81,14 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
         self.decoder.initialise()
 
     @property
+    def latent_channels(self) -> int:
+        return self.config.latent_channels
+
+    @property
+    def latent_size(self) -> tuple[int, int, int]:
+        return tuple(self.config.latent_size)
+
+    @property
     def token_budgets(self) -> tuple[int, ...]:
         """Prefix lengths seen in training, ascending."""
         return prefix_lengths(self.config.num_registers)
@@ -123,7 +128,7 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
         Raises:
             ValueError: keep_k is outside 1..K.
         """
-        codes = self.quantized_codes(latents, self._checked_k(keep_k))
+        codes = self.quantized_codes(latents.to(self.dtype), self._checked_k(keep_k))
         return TokenizerOutput(self.quantizer.codes_to_ids(codes), codes)
 
     def prefix(self, token_ids: Tensor, keep_k: int | None = None) -> Tensor:
@@ -152,9 +157,22 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
         x = x + self.token_position[: x.shape[2]] + self.token_frame[: x.shape[1]]
         return TokenCondition(registers=x, base=self.codec.reconstruct(codes))
 
-    def unconditional(self) -> TokenCondition:
-        """No token at all: what guidance leads away from."""
-        return TokenCondition()
+    def denoiser(
+        self,
+        token_ids: Tensor,
+        sigmas: Tensor,
+        *,
+        keep_k: Tensor | None = None,
+        given_frames: int = 0,
+        guided: bool = False,
+        like: Denoiser | None = None,  # noqa: ARG002 - chunks have nothing in common
+    ) -> FlowDenoiser:
+        """See `TokenizerModel.denoiser`; dropped registers are not in the sequence at all."""
+        keep = torch.full((len(token_ids),), token_ids.shape[2]) if keep_k is None else keep_k
+        budgets, counts = (values.tolist() for values in torch.unique_consecutive(keep, return_counts=True))
+        groups = zip(budgets, token_ids.split(counts), strict=True)
+        conditions = [(len(ids), self.condition(self.prefix(ids, k))) for k, ids in groups]
+        return FlowDenoiser(self, conditions, sigmas, given_frames, guided)
 
     def forward(self, noisy: Tensor, sigma: Tensor, condition: TokenCondition, given_frames: int = 0) -> Tensor:
         """Velocity (b, c, t, h, w) of `noisy` latents at `sigma` (b,); see `FlowDecoder.velocity`."""

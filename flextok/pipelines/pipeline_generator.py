@@ -14,9 +14,7 @@ from torch import Tensor
 
 from flextok.checks import whole_number
 from flextok.models.ar_transformer import ARCondition, ARTransformer
-from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
-from flextok.models.grid_tokenizer import GridTokenizer
-from flextok.models.register_tokenizer import RegisterTokenizer
+from flextok.models.contract import TokenizerModel, VideoAutoencoder
 from flextok.pipelines.pipeline_tokenizer import Generator, VideoTokenizerPipeline
 from flextok.pipelines.settings import check_settings
 from flextok.pipelines.token_sampling import SamplingSettings, stream_tokens
@@ -61,8 +59,8 @@ class VideoGeneratorPipeline(DiffusionPipeline):
 
     def __init__(
         self,
-        vae: AutoencoderCausalVideo,
-        tokenizer: RegisterTokenizer | GridTokenizer,
+        vae: VideoAutoencoder,
+        tokenizer: TokenizerModel,
         scheduler: RectifiedFlowScheduler,
         transformer: ARTransformer,
         name: str = "unnamed",

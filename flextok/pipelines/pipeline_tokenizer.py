@@ -1,72 +1,87 @@
-"""Video to tokens and any prefix of tokens back to video, for embedded tokenizers of both kinds."""
+"""Video to tokens and any prefix of tokens back to video: the one pipeline of all tokenizers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
+from flextok.checks import whole_number
 from flextok.chunking import ChunkPlan, num_latent_frames
 from flextok.guidance import APGSettings
 from flextok.loading.fingerprint import fingerprint
-from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
-from flextok.models.grid_tokenizer import GridTokenizer
-from flextok.models.register_tokenizer import RegisterTokenizer
+from flextok.models.contract import Denoiser, Posterior, TokenizerModel, TokenizerOutput, VideoAutoencoder
+from flextok.pipelines.decode_options import CALLBACK_TENSORS, DecodeOptions, EndOfStep, Generator, same_batch
 from flextok.pipelines.pipeline_output import VideoPipelineOutput
 from flextok.pipelines.pixel_check import check_pixels
-from flextok.pipelines.sampling import sample_latents
+from flextok.pipelines.sampling import ConditionType, GivenFrames, Guidance, GuidanceScale, OnStep, sample_latents
 from flextok.pipelines.seams import soften_seam
-from flextok.pipelines.settings import check_guidance, check_settings, check_steps
+from flextok.pipelines.settings import check_settings
+from flextok.pipelines.tokenizer_info import TokenizerInfo
 from flextok.quantizers.fsq import FSQ
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
-from flextok.video.clip import Clip, read_clip
-from flextok.video.pixels import to_float
+from flextok.video.clip import Clip, ClipReader
 
-Generator = torch.Generator | Sequence[torch.Generator]
+KeepK = int | Sequence[int] | Tensor
 
 
 @dataclass(frozen=True)
-class TokenizerInfo:
-    """What a user needs to know of a loaded tokenizer."""
+class Conventions:
+    """What a family of models expects around its networks, and what cannot be read off them."""
 
-    id: str
-    kind: str
-    """"register" (any prefix decodes) or "grid" (8x8, 4x4, 2x2 or 1x1 cells)."""
-    num_registers: int
-    """Tokens per latent frame at the full budget, K."""
-    token_budgets: tuple[int, ...]
-    """Budgets it was trained at; a register tokenizer takes every one between them too."""
-    num_ids: int
-    chunk_frames: int
-    height: int
-    width: int
-    temporal_ratio: int
-    fps: float
-    parameters: int
-    source: str
-    licence: str
+    plan: ChunkPlan
+    reader: ClipReader
+    apg: APGSettings | None = None
+    """What guidance is bounded by unless a call says otherwise."""
+    soften_seams: bool = True
+    """Fade out the small jump between chunks that were decoded apart."""
+    save: Callable[[VideoTokenizerPipeline, Path], None] | None = None
+    """Writes a format of its own; None is the one of `DiffusionPipeline`."""
+
+
+@dataclass(frozen=True)
+class EncodedChunk:
+    """One chunk of each clip: posterior and latents (b, c, t, h, w), and its tokens."""
+
+    posterior: Posterior
+    latents: Tensor
+    tokens: TokenizerOutput
+
+
+@dataclass(frozen=True)
+class DecodedChunk:
+    """One chunk: its new frames (b, 3, T, H, W), all its latents (b, c, t, h, w), ids (b, k, n) read from given frames.
+
+    `tail`: its last frames, which the next chunk begins with; with a long overlap some of them are not new.
+    """
+
+    index: int
+    frames: Tensor
+    tail: Tensor
+    latents: Tensor
+    given_ids: Tensor | None
 
 
 class VideoTokenizerPipeline(DiffusionPipeline):
-    """VAE, tokenizer and flow sampler as one object that saves and loads like any `DiffusionPipeline`.
+    """VAE, tokenizer and flow sampler as one object: embedded, own and released models, registers and grids.
 
     `tokenize` is the way in, `detokenize` (also `__call__`) the way out. Clips longer than a chunk go through chunks
-    that share one pixel frame; each later chunk is decoded given the last decoded frame of the one before.
+    that share pixel frames; each later chunk is decoded given the last decoded frames of the one before.
     """
 
     model_cpu_offload_seq = "tokenizer->vae"
-    _callback_tensor_inputs = ("latents",)
+    _callback_tensor_inputs = CALLBACK_TENSORS
 
     def __init__(
         self,
-        vae: AutoencoderCausalVideo,
-        tokenizer: RegisterTokenizer | GridTokenizer,
+        vae: VideoAutoencoder,
+        tokenizer: TokenizerModel,
         scheduler: RectifiedFlowScheduler,
         name: str = "unnamed",
         fps: float = 8.0,
@@ -81,10 +96,17 @@ class VideoTokenizerPipeline(DiffusionPipeline):
         check_settings(**settings)
         self.register_modules(vae=vae, tokenizer=tokenizer, scheduler=scheduler)
         self.register_to_config(**settings)
-        frames = 1 + vae.temporal_ratio * (tokenizer.config.latent_size[0] - 1)
-        self.plan = ChunkPlan(chunk_frames=frames, overlap=1, ratio=vae.temporal_ratio)
+        if tokenizer.latent_size is not None:
+            t, h, _ = tokenizer.latent_size
+            plan = ChunkPlan(1 + vae.temporal_ratio * (t - 1), overlap=1, ratio=vae.temporal_ratio)
+            self.conventions = Conventions(plan, ClipReader(h * vae.spatial_ratio))
         self.source = "memory"
         self.weight_files: tuple[Path, ...] = ()
+
+    @property
+    def plan(self) -> ChunkPlan:
+        """How long clips are cut into chunks."""
+        return self.conventions.plan
 
     @property
     def quantizer(self) -> FSQ:
@@ -99,26 +121,42 @@ class VideoTokenizerPipeline(DiffusionPipeline):
     @property
     def info(self) -> TokenizerInfo:
         model, vae = self.tokenizer, self.vae
-        grid = isinstance(model, GridTokenizer)
-        budgets = tuple(side * side for side in reversed(model.grid_sizes)) if grid else model.token_budgets
+        budgets, side = model.token_budgets, self.conventions.reader.side
+        height, width = (
+            (side, side) if model.latent_size is None else (n * vae.spatial_ratio for n in model.latent_size[1:])
+        )
+        parts = (part for part in (model, vae) if isinstance(part, torch.nn.Module))
         return TokenizerInfo(
             id=self.config.name,
-            kind="grid" if grid else "register",
+            kind=model.kind,
             num_registers=budgets[-1],
             token_budgets=budgets,
             num_ids=model.quantizer.num_ids,
             chunk_frames=self.plan.chunk_frames,
-            height=model.config.latent_size[1] * vae.spatial_ratio,
-            width=model.config.latent_size[2] * vae.spatial_ratio,
+            height=height,
+            width=width,
             temporal_ratio=vae.temporal_ratio,
             fps=self.config.fps,
-            parameters=sum(p.numel() for part in (model, vae) for p in part.parameters()),
+            parameters=sum(p.numel() for p in {id(p): p for part in parts for p in part.parameters()}.values()),
             source=self.source,
             licence=self.config.licence,
         )
 
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:
+        """Write a folder that `flextok.load_tokenizer` reads; options as in `DiffusionPipeline.save_pretrained`.
+
+        Raises:
+            ValueError: a released checkpoint is offloaded or would overwrite another format, or there are options.
+        """
+        if self.conventions.save is None:
+            super().save_pretrained(save_directory, **options)
+        elif options:
+            raise ValueError(f"released checkpoints are saved without {', '.join(options)}")
+        else:
+            self.conventions.save(self, Path(save_directory))
+
     def read(self, path: str | Path, *, fps: float | None = None, **options: Any) -> Clip:
-        """A video file or an image as `tokenize` wants it: this model's size and rate, padded to whole chunks.
+        """A video file or an image as `tokenize` wants it: the model's own pixels and rate, padded to whole chunks.
 
         Args:
             fps: None takes the model's own.
@@ -128,18 +166,21 @@ class VideoTokenizerPipeline(DiffusionPipeline):
         Raises:
             VideoError: one sentence for whatever is wrong with the file.
         """
-        info = self.info
-        return read_clip(path, self.plan, info.fps if fps is None else fps, to_float, info.height, **options)
+        return self.conventions.reader.read(path, self.plan, self.config.fps if fps is None else fps, **options)
 
-    @torch.no_grad()
-    def tokenize(self, video: Tensor | Clip, keep_k: int | None = None) -> Tensor:
-        """Encode clips into token ids; deterministic, and later frames never change the ids of earlier ones.
+    # --- tokenize -----------------------------------------------------------------------------------------
+
+    def tokenize(
+        self, video: Tensor | Clip, keep_k: int | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Encode clips into token ids; later frames never change the ids of earlier ones.
 
         Args:
             video: what `read` gives, or (b, 3, T, H, W) in [-1, 1], H and W as in `info`; T is 17 + 16 n, or 1 + 4 n
-                below one chunk.
+                below one chunk where the model takes short ones.
             keep_k: tokens per latent frame. A register tokenizer computes that prefix alone; a grid tokenizer pools
                 its cells to that many. None is the full budget.
+            generator: draw from the VAE's posterior with it; None takes the mean, so ids are the same every time.
 
         Returns:
             int64 (b, t, keep_k), t = 1 + (T - 1) / 4.
@@ -147,222 +188,295 @@ class VideoTokenizerPipeline(DiffusionPipeline):
         Raises:
             ValueError: shape, range of values or keep_k is not as above; the message says what would do.
         """
-        video = video.video if isinstance(video, Clip) else video
-        self._check_video(video)
-        video = video.to(self._execution_device)
-        if video.shape[2] < self.plan.chunk_frames:
-            return self._encode_chunk(video, keep_k)
-        ids = [self._encode_chunk(video[:, :, frames], keep_k) for frames in self.plan.frame_slices(video.shape[2])]
-        return torch.cat([ids[0]] + [later[:, self.plan.overlap_latent :] for later in ids[1:]], dim=1)
+        repeated = self.plan.overlap_latent
+        ids = [
+            chunk.tokens.token_ids[:, repeated if index else 0 :]
+            for index, chunk in enumerate(self.encode_chunks(video, keep_k, generator))
+        ]
+        return torch.cat(ids, dim=1)
 
-    def detokenize(self, token_ids: Tensor, keep_k: int | None = None, **options: Any) -> VideoPipelineOutput:
+    @torch.no_grad()
+    def encode_chunks(
+        self, video: Tensor | Clip, keep_k: int | None = None, generator: torch.Generator | None = None
+    ) -> Iterator[EncodedChunk]:
+        """Encode chunk after chunk, so that memory does not grow with the clip; arguments as in `tokenize`."""
+        video = self._checked_video(video)
+        for frames in self._frame_slices(video.shape[2]):
+            posterior = self.vae.encode(video[:, :, frames].to(self._execution_device))
+            latents = posterior.mean if generator is None else posterior.sample(generator)
+            yield EncodedChunk(posterior, latents, self.tokenizer.encode(latents, keep_k))
+
+    # --- detokenize ---------------------------------------------------------------------------------------
+
+    def detokenize(self, token_ids: Tensor, keep_k: KeepK | None = None, **options: Any) -> VideoPipelineOutput:
         """Decode a prefix of the tokens; see `__call__`, which this is under the name that fits `tokenize`."""
         return self(token_ids, keep_k, **options)  # type: ignore[return-value]  # unless return_dict=False is among them
 
-    @torch.no_grad()
     def __call__(
         self,
         token_ids: Tensor,
-        keep_k: int | None = None,
+        keep_k: KeepK | None = None,
         num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
+        guidance_scale: GuidanceScale | None = None,
         conditioning_frames: Tensor | None = None,
         generator: Generator | None = None,
         latents: Tensor | None = None,
-        apg: APGSettings | None = None,
+        apg: APGSettings | Literal["default"] | None = "default",
+        condition_type: ConditionType = "clean",
+        latent_size: tuple[int, int, int] | None = None,
+        num_frames: int | None = None,
         output_type: str = "pt",
         return_dict: bool = True,
-        callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
-        callback_on_step_end_tensor_inputs: tuple[str, ...] = ("latents",),
+        callback_on_step_end: EndOfStep | None = None,
+        callback_on_step_end_tensor_inputs: tuple[str, ...] = CALLBACK_TENSORS,
     ) -> VideoPipelineOutput | tuple[Tensor]:
         """Decode token ids (b, t, k) to clips.
 
         Args:
-            token_ids: as `tokenize` gives them; t is 5 + 4 n, or fewer than 5.
-            keep_k: use the first keep_k tokens of each latent frame; None uses all that are there.
+            token_ids: as `tokenize` gives them; t is 5 + 4 n, or fewer than 5 where the model takes short chunks.
+            keep_k: use the first keep_k tokens of each latent frame, one number or one per clip; None uses all that
+                are there. For a single clip, a list gives as many videos of it, all from the same noise.
             num_inference_steps: steps of the flow sampler; None takes the model's default.
-            guidance_scale: 1 is no guidance and half the work; None takes the model's default.
+            guidance_scale: 1 is no guidance and half the work; may be a function of the noise level in (0, 1]. None
+                takes the model's default.
             conditioning_frames: (b, 3, 1 + 4 m, H, W); the clip begins with these instead of what its tokens say.
             generator: decides the noise; without one the noise is random. A list gives each clip its own; several for
                 a single clip give as many videos of it, decoded as one batch.
             latents: the start noise itself, (b, c, t, h, w).
-            apg: adaptive projected guidance instead of plain guidance.
+            apg: adaptive projected guidance instead of plain guidance, which None is; "default" is what the model
+                was tuned with.
+            condition_type: "clean" keeps given latent frames clean, "sdedit" noises them to the current level.
+            latent_size: (t, h, w) of a chunk, for checkpoints that do not state it.
+            num_frames: give back the first ones alone: cuts off what `read` padded.
             output_type: "pt" for `frames` (b, 3, T, H, W) in about [-1, 1], or "latent" for (b, c, t, h, w).
             callback_on_step_end: called as callback(pipe, step, timestep, kwargs) -> kwargs after every step.
 
         Raises:
-            ValueError: an argument is out of range; the message says what would do.
+            ValueError: an argument is out of range or does not fit the others; the message says what would do.
         """
-        chunks = list(
-            self.stream(
-                token_ids,
-                keep_k,
-                num_inference_steps=num_inference_steps,
-                guidance_scale=guidance_scale,
-                conditioning_frames=conditioning_frames,
-                generator=generator,
-                latents=latents,
-                apg=apg,
-                output_type=output_type,
-                callback_on_step_end=callback_on_step_end,
-                callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
-            )
+        if num_frames is not None:
+            whole_number("num_frames", num_frames, 1)
+        chunks = self.stream(
+            token_ids,
+            keep_k,
+            output_type=output_type,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            conditioning_frames=conditioning_frames,
+            generator=generator,
+            latents=latents,
+            apg=apg,
+            condition_type=condition_type,
+            latent_size=latent_size,
+            callback_on_step_end=callback_on_step_end,
+            callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
         )
-        frames = torch.cat(chunks, dim=2)
+        frames = torch.cat(list(chunks), dim=2)[:, :, :num_frames]
         return VideoPipelineOutput(frames=frames) if return_dict else (frames,)
 
-    @torch.no_grad()
     def stream(
-        self,
-        token_ids: Tensor,
-        keep_k: int | None = None,
-        *,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-        conditioning_frames: Tensor | None = None,
-        generator: Generator | None = None,
-        latents: Tensor | None = None,
-        apg: APGSettings | None = None,
-        output_type: str = "pt",
-        callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
-        callback_on_step_end_tensor_inputs: tuple[str, ...] = ("latents",),
+        self, token_ids: Tensor, keep_k: KeepK | None = None, *, output_type: str = "pt", **options: Any
     ) -> Iterator[Tensor]:
-        """`__call__`, chunk by chunk: yields the new frames of each chunk as they are ready (arguments as there)."""
-        steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
-        scale = self.config.guidance_scale if guidance_scale is None else guidance_scale
-        self._check_ids(token_ids)
-        device = self._execution_device
-        token_ids = self.tokenizer.prefix(token_ids.to(device), keep_k)
-        if isinstance(generator, Sequence):
-            token_ids = _for_each(generator, token_ids)
-            conditioning_frames = None if conditioning_frames is None else _for_each(generator, conditioning_frames)
-            latents = None if latents is None else _for_each(generator, latents)
-        self.check_inputs(token_ids, steps, scale, output_type, conditioning_frames, latents)
-        if wrong := set(callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs):
-            raise ValueError(f"callback_on_step_end_tensor_inputs can be {self._callback_tensor_inputs}, not {wrong}")
-        noise = self.prepare_latents(token_ids, generator, latents)
-        # One per call: streams that are open at once must not share a grid.
-        scheduler = RectifiedFlowScheduler.from_config(self.scheduler.config)
-        scheduler.set_timesteps(steps, device=device)
-
-        def on_step(index: int, timestep: Tensor, current: Tensor) -> Tensor:
-            if callback_on_step_end is None:
-                return current
-            kwargs = {name: current for name in callback_on_step_end_tensor_inputs}
-            return callback_on_step_end(self, index, timestep, kwargs).pop("latents", current)
-
-        begin = None if conditioning_frames is None else conditioning_frames.to(device)
-        for number, chunk in enumerate(self._latent_chunks(token_ids.shape[1])):
-            ids, chunk_noise, given = token_ids[:, chunk], noise[:, :, chunk], None
-            if begin is not None:
-                ids, chunk_noise, given = self._begin_with(begin, ids, chunk_noise, replace=number == 0)
-            decoded = sample_latents(
-                self.tokenizer,
-                scheduler,
-                self.tokenizer.condition(ids),
-                chunk_noise,
-                guidance_scale=scale,
-                apg=apg,
-                given=given,
-                on_step=on_step,
-            )
-            frames = self.vae.decode(decoded)
-            if begin is not None:
-                known = begin.shape[2]
-                rest = soften_seam(begin[:, :, -1].to(frames.dtype), frames[:, :, known:])
-                frames = torch.cat([frames[:, :, :known], rest], dim=2)
-            begin = frames[:, :, -self.plan.overlap :]
-            if output_type == "latent":
-                yield decoded if number == 0 else decoded[:, :, self.plan.overlap_latent :]
-            else:
-                yield frames if number == 0 else frames[:, :, self.plan.overlap :]
-
-    def check_inputs(
-        self,
-        token_ids: Tensor,
-        num_inference_steps: int,
-        guidance_scale: float,
-        output_type: str,
-        conditioning_frames: Tensor | None,
-        latents: Tensor | None,
-    ) -> None:
-        """Raise ValueError with one sentence for whatever a caller can get wrong."""
-        self._check_ids(token_ids)
-        check_steps(num_inference_steps)
-        check_guidance(guidance_scale)
+        """`__call__`, chunk by chunk: yields the new frames of each chunk as they are ready (options as there)."""
         if output_type not in ("pt", "latent"):
             raise ValueError(f"output_type={output_type!r} must be 'pt' or 'latent'")
-        self._latent_chunks(token_ids.shape[1])
-        if conditioning_frames is not None:
-            self._check_video(conditioning_frames)
-            t = num_latent_frames(conditioning_frames.shape[2], self.plan.ratio)
-            if t >= min(token_ids.shape[1], self.plan.chunk_latent):
-                raise ValueError(f"{conditioning_frames.shape[2]} conditioning frames leave nothing to decode")
-            if len(conditioning_frames) != len(token_ids):
-                raise ValueError(f"{len(conditioning_frames)} conditioning clips for {len(token_ids)} token grids")
-        expected = self._noise_shape(token_ids)
-        if latents is not None and tuple(latents.shape) != expected:
-            raise ValueError(f"latents must be {expected} for these tokens, got {tuple(latents.shape)}")
-        if latents is not None and not bool(latents.isfinite().all()):
-            raise ValueError("latents must be finite numbers")
+        for chunk in self.decode_chunks(token_ids, keep_k, **options):
+            repeated = self.plan.overlap_latent if chunk.index else 0
+            yield chunk.frames if output_type == "pt" else chunk.latents[:, :, repeated:]
+
+    @torch.no_grad()
+    def decode_chunks(self, token_ids: Tensor, keep_k: KeepK | None = None, **settings: Any) -> Iterator[DecodedChunk]:
+        """Decode chunk after chunk: frames are ready early and memory does not grow; settings as in `__call__`."""
+        options = DecodeOptions(**settings)
+        options.check()
+        device = self._execution_device
+        size = self._checked_size(options.latent_size)
+        if token_ids.ndim != 3 or not token_ids.numel():
+            raise ValueError(f"token ids must be (b, t, K) and not empty, got {tuple(token_ids.shape)}")
+        keep = self._checked_keep(keep_k, token_ids.shape[2])
+        # One clip at several budgets shares its noise, unless it is to have several noises.
+        shared_noise = len(token_ids) == 1 and keep_k is not None and not isinstance(keep_k, int)
+        shared_noise = shared_noise and options.num_seeds == 1
+        kept = self.tokenizer.prefix(token_ids.to(device), None if keep is None else int(keep.max()))
+        ids, keep, latents, begin = same_batch(
+            options.num_seeds,
+            {
+                "token ids": kept,
+                "keep_k": None if keep is None else keep.to(device),
+                "latents": None if options.latents is None else options.latents.to(device, torch.float32),
+            },
+            {"conditioning_frames": options.conditioning_frames},
+        )
+        assert ids is not None
+        slices = self._latent_slices(ids.shape[1])
+        if begin is not None:
+            self._check_given(begin, ids.shape[1], size)
+            begin = begin.to(device)
+        guidance = self._guidance(options)
+        # One per call: streams that are open at once must not share a grid.
+        scheduler = RectifiedFlowScheduler.from_config(self.scheduler.config)
+        steps = self.config.num_inference_steps if options.num_inference_steps is None else options.num_inference_steps
+        scheduler.set_timesteps(steps)
+        sigmas = scheduler.timesteps.to(device)
+        noise_of = self._noise(slices, len(ids), size, latents, options.generator, shared_noise)
+        denoiser: Denoiser | None = None
+        for index, chunk in enumerate(slices):
+            tokens, given, given_ids, noise = ids[:, chunk], None, None, noise_of(index)
+            if begin is not None:
+                given_ids, known = self._encode_given(begin, ids.shape[2])
+                if given_ids is not None:
+                    tokens = torch.cat([given_ids, tokens if index else tokens[:, known.shape[2] :]], dim=1)
+                given = GivenFrames(known, options.condition_type)
+            denoiser = self.tokenizer.denoiser(
+                tokens,
+                sigmas,
+                keep_k=keep,
+                given_frames=0 if given is None else given.latents.shape[2],
+                guided=guidance.active,
+                like=denoiser,
+            )
+            sampled = sample_latents(
+                denoiser,
+                scheduler,
+                noise,
+                guidance,
+                given if self.tokenizer.clamps_given_frames else None,
+                self._on_step(options),
+            )
+            decoded = self._decoded(index, sampled, begin, given_ids)
+            yield decoded
+            begin = decoded.tail if self.plan.overlap else None
 
     def prepare_latents(
-        self, token_ids: Tensor, generator: Generator | None = None, latents: Tensor | None = None
+        self,
+        token_ids: Tensor,
+        generator: Generator | None = None,
+        latent_size: tuple[int, int, int] | None = None,
     ) -> Tensor:
         """The start noise of every latent frame, (b, c, t, h, w): the same for every keep_k of the same seed."""
+        return self._start_noise(len(token_ids), token_ids.shape[1], self._checked_size(latent_size), generator)
+
+    def _start_noise(
+        self, batch: int, t: int, size: tuple[int, int, int], generator: Generator | None, shared: bool = False
+    ) -> Tensor:
+        drawn = 1 if shared else batch
+        shape = (drawn, self.tokenizer.latent_channels, t, *size[1:])
         device = self._execution_device
-        if latents is not None:
-            return latents.to(device, torch.float32)
-        shape = self._noise_shape(token_ids)
+        if self.tokenizer.zero_noise:
+            return torch.zeros(batch, *shape[1:], device=device)
         if isinstance(generator, Sequence):
-            if len(generator) != shape[0]:
-                raise ValueError(f"{len(generator)} generators do not fit {shape[0]} clips")
+            if len(generator) != drawn:
+                raise ValueError(f"{len(generator)} generators do not fit {drawn} clips")
             generator = list(generator)
-        return randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
+        noise = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
+        return noise.expand(batch, *shape[1:])
 
-    def _noise_shape(self, token_ids: Tensor) -> tuple[int, ...]:
-        _, height, width = self.tokenizer.config.latent_size
-        return (len(token_ids), self.tokenizer.config.latent_channels, token_ids.shape[1], height, width)
+    def _noise(
+        self,
+        slices: Sequence[slice],
+        batch: int,
+        size: tuple[int, int, int],
+        latents: Tensor | None,
+        generator: Generator | None,
+        shared: bool,
+    ) -> Callable[[int], Tensor]:
+        """Start noise (b, c, t', h, w) of chunk after chunk; what two chunks share has the same noise in both."""
+        t = slices[-1].stop
+        expected = (batch, self.tokenizer.latent_channels, t, *size[1:])
+        if latents is not None and tuple(latents.shape) != expected:
+            raise ValueError(f"latents must be {expected} for these tokens, got {tuple(latents.shape)}")
+        noise = self._start_noise(batch, t, size, generator, shared) if latents is None else latents
+        repeated = self.plan.overlap_latent
+        return lambda index: noise[:, :, slices[index].start - (repeated if index else 0) : slices[index].stop]
 
-    def _latent_chunks(self, t: int) -> list[slice]:
-        return [slice(0, t)] if t < self.plan.chunk_latent else self.plan.latent_slices(t)
+    def _decoded(self, index: int, latents: Tensor, begin: Tensor | None, given_ids: Tensor | None) -> DecodedChunk:
+        """Frames of a chunk's latents, which begin with the given ones."""
+        frames = self.vae.decode(latents)
+        if begin is not None and self.conventions.soften_seams:
+            known = begin.shape[2]
+            rest = soften_seam(begin[:, :, -1].to(frames.dtype), frames[:, :, known:])
+            frames = torch.cat([frames[:, :, :known], rest], dim=2)
+        overlap = self.plan.overlap
+        tail = frames[:, :, frames.shape[2] - overlap :]
+        return DecodedChunk(index, frames[:, :, overlap if index else 0 :], tail, latents, given_ids)
 
-    def _encode_chunk(self, video: Tensor, keep_k: int | None) -> Tensor:
-        latents = self.vae.encode(video.to(self.vae.dtype)).mean
-        return self.tokenizer.encode(latents.to(self.tokenizer.dtype), keep_k).token_ids
+    def _encode_given(self, frames: Tensor, num_tokens: int) -> tuple[Tensor | None, Tensor]:
+        """Ids (b, k, n) that stand in for those of given frames, None where the rest keep theirs, and their latents."""
+        latents = self.vae.encode(frames.clamp(-1, 1).to(self._execution_device)).mean
+        if self.tokenizer.needs_tokens_of_given_frames:
+            return self.tokenizer.encode(latents, num_tokens).token_ids, latents
+        shape = (len(latents), latents.shape[2], num_tokens)
+        return torch.zeros(shape, dtype=torch.long, device=latents.device), latents
 
-    def _begin_with(self, frames: Tensor, ids: Tensor, noise: Tensor, replace: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens, noise and clean latents of a chunk that begins with known `frames`.
+    def _on_step(self, options: DecodeOptions) -> OnStep | None:
+        callback = options.callback_on_step_end
+        if callback is None:
+            return None
 
-        Their tokens come from encoding them: in place of the first chunk's own (`replace`), in front of a later one's.
-        """
-        given = self.vae.encode(frames.clamp(-1, 1).to(self.vae.dtype)).mean
-        known = self.tokenizer.encode(given.to(self.tokenizer.dtype), ids.shape[2]).token_ids
-        t = given.shape[2]
-        ids = torch.cat([known, ids[:, t:] if replace else ids], dim=1)
-        return ids, noise if replace else torch.cat([torch.zeros_like(given), noise], dim=2), given
+        def on_step(index: int, timestep: Tensor, current: Tensor) -> Tensor:
+            kwargs = dict.fromkeys(options.callback_on_step_end_tensor_inputs, current)
+            return callback(self, index, timestep, kwargs).pop("latents", current)
 
-    def _check_ids(self, token_ids: Tensor) -> None:
-        if token_ids.ndim != 3 or not token_ids.numel():
-            raise ValueError(f"token_ids must be (b, t, k) and not empty, got {tuple(token_ids.shape)}")
+        return on_step
 
-    def _check_video(self, video: Tensor) -> None:
-        height, width = (self.tokenizer.config.latent_size[i] * self.vae.spatial_ratio for i in (1, 2))
+    # --- checks: ValueError in one sentence for whatever a caller can get wrong ---------------------------
+
+    def _guidance(self, options: DecodeOptions) -> Guidance:
+        scale = self.config.guidance_scale if options.guidance_scale is None else options.guidance_scale
+        guidance = Guidance(scale, self.conventions.apg if options.apg == "default" else options.apg)
+        if guidance.active and not self.tokenizer.can_be_guided:
+            raise ValueError("guidance_scale must be 1: this model has no null token to guide away from")
+        return guidance
+
+    def _checked_size(self, latent_size: tuple[int, int, int] | None) -> tuple[int, int, int]:
+        size = self.tokenizer.latent_size if latent_size is None else latent_size
+        if size is None:
+            raise ValueError("latent_size=(t, h, w) must be given: this checkpoint does not state it")
+        return size
+
+    def _checked_keep(self, keep_k: KeepK | None, num_tokens: int) -> Tensor | None:
+        """As int64 (1,) or (b,), each in 1..num_tokens."""
+        if keep_k is None:
+            return None
+        keep = torch.as_tensor(keep_k).reshape(-1)
+        if not keep.numel() or keep.dtype.is_floating_point or keep.dtype == torch.bool:
+            raise ValueError(f"keep_k={keep_k} must be whole numbers in 1..{num_tokens}")
+        if not 1 <= int(keep.min()) <= int(keep.max()) <= num_tokens:
+            raise ValueError(f"keep_k={keep_k} must be in 1..{num_tokens}")
+        return keep
+
+    def _frame_slices(self, num_frames: int) -> list[slice]:
+        if num_frames < self.plan.chunk_frames and self.tokenizer.takes_short_chunks:
+            num_latent_frames(num_frames, self.plan.ratio)
+            return [slice(0, num_frames)]
+        return self.plan.frame_slices(num_frames)
+
+    def _latent_slices(self, t: int) -> list[slice]:
+        if t < self.plan.chunk_latent and self.tokenizer.takes_short_chunks:
+            return [slice(0, t)]
+        return self.plan.latent_slices(t)
+
+    def _checked_video(self, video: Tensor | Clip) -> Tensor:
+        video = video.video if isinstance(video, Clip) else video
+        size, ratio = self.tokenizer.latent_size, self.vae.spatial_ratio
+        height, width = ("H", "W") if size is None else (ratio * n for n in size[1:])
         if not isinstance(video, Tensor):
             raise ValueError(f"video must be a tensor (b, 3, T, {height}, {width}), not {type(video).__name__}")
-        if video.ndim != 5 or video.shape[1] != 3 or tuple(video.shape[3:]) != (height, width) or not video.numel():
+        fits = size is None or tuple(video.shape[3:]) == (height, width)
+        if video.ndim != 5 or video.shape[1] != 3 or not fits or not video.numel():
             raise ValueError(f"video must be (b, 3, T, {height}, {width}), got {tuple(video.shape)}")
         check_pixels(video)
-        if video.shape[2] < self.plan.chunk_frames:
-            num_latent_frames(video.shape[2], self.plan.ratio)
-        else:
-            self.plan.frame_slices(video.shape[2])
+        self._frame_slices(video.shape[2])
+        return video
 
-
-def _for_each(generators: Sequence[torch.Generator], of_one: Tensor) -> Tensor:
-    """What belongs to a single clip, once for each of several generators; a batch stays as it is."""
-    if not generators:
-        raise ValueError("generator is an empty list")
-    if len(of_one) != 1:
-        return of_one
-    return of_one.expand(len(generators), *of_one.shape[1:])
+    def _check_given(self, frames: Tensor, t: int, size: tuple[int, int, int]) -> None:
+        ratio, plan = self.vae.spatial_ratio, self.plan
+        height, width = size[1] * ratio, size[2] * ratio
+        expected = frames.ndim == 5 and frames.shape[1] == 3 and tuple(frames.shape[3:]) == (height, width)
+        if not expected or frames.shape[2] % plan.ratio != 1:
+            raise ValueError(
+                f"conditioning_frames must be (b, 3, 1 + {plan.ratio}*n, {height}, {width}), got {tuple(frames.shape)}"
+            )
+        check_pixels(frames)
+        if num_latent_frames(frames.shape[2], plan.ratio) >= min(t, plan.chunk_latent):
+            raise ValueError(f"{frames.shape[2]} conditioning frames leave nothing to decode")

@@ -1,63 +1,86 @@
-"""The sampling loop: integrate the velocity a tokenizer's decoder gives, from noise to latents."""
+"""The sampling loop: integrate the velocities a tokenizer's decoder gives, from noise to latents."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from flextok.guidance import APGSettings, adaptive_projected_guidance, classifier_free_guidance
-from flextok.models.flow_decoder import TokenCondition
+from flextok.models.contract import Denoiser
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 
+GuidanceScale = float | Callable[[float], float]
+ConditionType = Literal["clean", "sdedit"]
+OnStep = Callable[[int, Tensor, Tensor], Tensor]
+"""Called with (step index, timestep, latents) after every step; returns the latents to go on with."""
 
-class VelocityModel(Protocol):
-    """The side of a tokenizer that sampling needs."""
 
-    def __call__(self, noisy: Tensor, sigma: Tensor, condition: TokenCondition, given_frames: int = 0) -> Tensor: ...
+@dataclass(frozen=True)
+class Guidance:
+    """`scale` 1 is off; it may depend on the noise level. `apg` None is plain classifier-free guidance."""
 
-    def unconditional(self) -> TokenCondition: ...
+    scale: GuidanceScale = 1.0
+    apg: APGSettings | None = None
+
+    @property
+    def active(self) -> bool:
+        return callable(self.scale) or self.scale != 1.0
+
+    def combine(
+        self, told: Tensor, untold: Tensor, sigma: float, average: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The guided velocity, and APG's running average to hand to the next step."""
+        scale = self.scale(sigma) if callable(self.scale) else self.scale
+        if self.apg is None:
+            return classifier_free_guidance(told, untold, scale), None
+        return adaptive_projected_guidance(told, untold, scale, self.apg, average)
+
+
+@dataclass(frozen=True)
+class GivenFrames:
+    """Clean latents (b, c, k, h, w) of the first latent frames: kept "clean", or noised to the current level."""
+
+    latents: Tensor
+    how: ConditionType = "clean"
+
+    def impose(self, x: Tensor, noise: Tensor, sigma: float) -> Tensor:
+        """x (b, c, t, h, w) with its first frames as they are at `sigma`."""
+        k = self.latents.shape[2]
+        given = self.latents
+        if self.how == "sdedit":
+            given = (1 - sigma) * given + sigma * noise[:, :, :k]
+        return torch.cat([given.to(x.dtype), x[:, :, k:]], dim=2)
 
 
 def sample_latents(
-    model: VelocityModel,
+    denoise: Denoiser,
     scheduler: RectifiedFlowScheduler,
-    condition: TokenCondition,
     noise: Tensor,
-    guidance_scale: float = 1.0,
-    apg: APGSettings | None = None,
-    given: Tensor | None = None,
-    on_step: Callable[[int, Tensor, Tensor], Tensor] | None = None,
+    guidance: Guidance | None = None,
+    given: GivenFrames | None = None,
+    on_step: OnStep | None = None,
 ) -> Tensor:
-    """Latents (b, c, t, h, w) from `noise` of that shape, over the timesteps set in `scheduler`.
+    """Latents (b, c, t, h, w) from `noise` of that shape.
 
     Args:
-        guidance_scale: 1 calls the network once a step, anything else twice.
-        apg: bounds the guidance; None is plain classifier-free guidance.
-        given: clean latents (b, c, t0, h, w) of the first t0 latent frames; they are kept as they are.
-        on_step: called with (step index, timestep, latents) after every step; returns the latents to go on with.
+        denoise: set up for the scheduler's timesteps, which are on the CPU: reading them never waits for a GPU.
+        given: None where no frame is given, or where the model keeps given frames by itself.
     """
-    given_frames = 0 if given is None else given.shape[2]
-    latents: Tensor = noise
-    previous: Tensor | None = None
+    latents = noise
     average: Tensor | None = None
-    for index, timestep in enumerate(scheduler.timesteps):
+    for index, (timestep, sigma) in enumerate(zip(scheduler.timesteps, scheduler.exact_timesteps, strict=True)):
         if given is not None:
-            latents = torch.cat([given, latents[:, :, given_frames:]], dim=2)
-        sigma = timestep.expand(len(latents)).to(latents.device)
-        velocity = model(latents, sigma, condition, given_frames)
-        if guidance_scale != 1.0:
-            unguided = model(latents, sigma, model.unconditional(), given_frames)
-            if apg is None:
-                velocity = classifier_free_guidance(velocity, unguided, guidance_scale)
-            else:
-                velocity, average = adaptive_projected_guidance(velocity, unguided, guidance_scale, apg, average)
-        (latents,) = scheduler.step(velocity, timestep, latents, previous_output=previous, return_dict=False)
-        previous = velocity
+            latents = given.impose(latents, noise, sigma)
+        velocity, untold = denoise(latents, index)
+        if guidance is not None and untold is not None:
+            velocity, average = guidance.combine(velocity, untold, sigma, average)
+        (latents,) = scheduler.step(velocity, timestep, latents, return_dict=False)
         if on_step is not None:
             latents = on_step(index, timestep, latents)
-    if given is not None:
-        latents = torch.cat([given, latents[:, :, given_frames:]], dim=2)
+    if given is not None and given.how == "clean":
+        latents = given.impose(latents, noise, 0.0)
     return latents

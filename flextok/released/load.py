@@ -10,22 +10,24 @@ import torch
 
 from flextok.checks import usable_device
 from flextok.chunking import ChunkPlan
+from flextok.guidance import APGSettings
 from flextok.loading.errors import CheckpointError
 from flextok.loading.hub import download, is_repo_id
 from flextok.loading.json_file import read_json
 from flextok.loading.weights_file import Header, check_names, read_header
 from flextok.models.layers.transformer import Block
-from flextok.nested_dropout import prefix_lengths
-from flextok.pipelines.pipeline_tokenizer import TokenizerInfo
+from flextok.pipelines.pipeline_tokenizer import Conventions, VideoTokenizerPipeline
 from flextok.released.config import ReleasedConfig, parse_config, parse_single_file
-from flextok.released.memory import MemoryEstimate, estimate_memory, require_memory
+from flextok.released.memory import estimate_memory, require_memory
 from flextok.released.model import OneChunkModel
-from flextok.released.pipeline import ReleasedTokenizerPipeline
 from flextok.released.placement import DeviceMap, fill, fill_and_dispatch, set_dtypes
-from flextok.released.preprocess import DEFAULT_FPS, PreprocessOptions
-from flextok.released.saving import is_own_format, parse_own
+from flextok.released.preprocess import DEFAULT_FPS, PreprocessOptions, to_pixels
+from flextok.released.reference import ReferencePipeline
+from flextok.released.saving import is_own_format, parse_own, save_released
 from flextok.released.vae import SPATIAL_RATIO, TEMPORAL_RATIO
 from flextok.released.weights import config_from_metadata, heavy_dtype, own_name, vae_size
+from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
+from flextok.video.clip import ClipReader
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,8 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 DEFAULT_CHUNK_FRAMES = 17
 DEFAULT_OVERLAP = 1
+DEFAULT_STEPS = 30
+DEFAULT_GUIDANCE = 20.0
 COMPILED_SHAPES = 64
 
 
@@ -47,14 +51,9 @@ class Checkpoint:
     config: ReleasedConfig
     header: Header
     model: OneChunkModel
-    num_registers: int
     plan: ChunkPlan
     preprocess: PreprocessOptions
     licence: str = ""
-
-    @property
-    def parameters(self) -> int:
-        return sum(torch.Size(info.shape).numel() for info in self.header.tensors.values())
 
 
 def open_checkpoint(source: str | Path) -> Checkpoint:
@@ -70,10 +69,10 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
     else:
         raw = read_json(config_path)
         config = parse_own(raw) if is_own_format(raw) else parse_config(raw)
-    model = OneChunkModel(config.model, vae_size(header))
+    model = OneChunkModel(config, vae_size(header))
     # Names and shapes first: they bound what running the graph, even on the meta device, can cost.
     check_names(header, model.state_dict(), model.unused_prefixes())
-    num_registers = model.check_shapes(config.vae_video_sizes or model.smallest_size())
+    model.check_shapes(config.vae_video_sizes or model.smallest_size())
     model.drop_unused()
     try:
         plan = chunk_plan(config)
@@ -82,7 +81,7 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
         preprocess = PreprocessOptions.from_config({**stated, **config.video_preprocess_args})
     except ValueError as error:
         raise CheckpointError(f"config: {error}") from error
-    return Checkpoint(config, header, model, num_registers, plan, preprocess)
+    return Checkpoint(config, header, model, plan, preprocess)
 
 
 def chunk_plan(config: ReleasedConfig) -> ChunkPlan:
@@ -132,7 +131,7 @@ def load_released(
     device_map: DeviceMap | None = None,
     reference: bool = False,
     compiled: bool = False,
-) -> ReleasedTokenizerPipeline:
+) -> VideoTokenizerPipeline:
     """Load a checkpoint: a Hub repository, a folder (Hub form or our own) or a single safetensors file.
 
     Args:
@@ -142,7 +141,7 @@ def load_released(
             what is stored, and is float32 with `reference`.
         revision: branch, tag or commit of a Hub repository.
         device_map: spread or offload the weights with Accelerate: "auto", or module names to devices.
-        reference: run as the reference does, draw by draw, instead of better (see `flextok.released.pipeline`).
+        reference: run as the reference does, draw by draw, instead of better (see `ReferencePipeline`).
         compiled: let torch.compile fuse the transformer blocks; the first call of each shape then takes minutes.
 
     Raises:
@@ -173,7 +172,9 @@ def load_released(
         for module in checkpoint.model.modules():
             if isinstance(module, Block):
                 module.compile(dynamic=False)
-    return make_pipeline(checkpoint, name, estimate, reference)
+    pipe = make_pipeline(checkpoint, name, reference)
+    pipe.memory = estimate
+    return pipe
 
 
 def default_device() -> torch.device:
@@ -183,39 +184,35 @@ def default_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def checkpoint_info(checkpoint: Checkpoint, name: str) -> TokenizerInfo:
-    """What a checkpoint says about itself."""
-    size, preprocess = checkpoint.config.vae_video_sizes, checkpoint.preprocess
-    return TokenizerInfo(
-        id=name,
-        kind="register",
-        num_registers=checkpoint.num_registers,
-        token_budgets=prefix_lengths(checkpoint.num_registers),
-        num_ids=checkpoint.model.quantizer.num_ids,
-        chunk_frames=checkpoint.plan.chunk_frames,
-        height=preprocess.size if size is None else size[1] * SPATIAL_RATIO,
-        width=preprocess.size if size is None else size[2] * SPATIAL_RATIO,
-        temporal_ratio=TEMPORAL_RATIO,
-        fps=DEFAULT_FPS if preprocess.fps is None else preprocess.fps,
-        parameters=checkpoint.parameters,
-        source=name,
-        licence=checkpoint.licence,
-    )
+def describe_released(source: str | Path) -> VideoTokenizerPipeline:
+    """A checkpoint's pipeline without its weights, for what `info` says. Raises CheckpointError as `load_released`."""
+    return make_pipeline(open_checkpoint(source), str(source), reference=False)
 
 
-def make_pipeline(
-    checkpoint: Checkpoint, name: str, estimate: MemoryEstimate, reference: bool
-) -> ReleasedTokenizerPipeline:
+def make_pipeline(checkpoint: Checkpoint, name: str, reference: bool) -> VideoTokenizerPipeline:
     """The pipeline around a model."""
-    pipe = ReleasedTokenizerPipeline(
-        checkpoint.model,
-        checkpoint_info(checkpoint, name),
-        checkpoint.plan,
-        checkpoint.config.vae_video_sizes,
-        checkpoint.preprocess,
-        checkpoint.config,
-        estimate,
-        reference,
+    model, preprocess = checkpoint.model, checkpoint.preprocess
+    kind = ReferencePipeline if reference else VideoTokenizerPipeline
+    pipe = kind(
+        model.vidtok,
+        model,
+        RectifiedFlowScheduler(),
+        name,
+        DEFAULT_FPS if preprocess.fps is None else preprocess.fps,
+        checkpoint.licence,
+        DEFAULT_STEPS,
+        DEFAULT_GUIDANCE if model.can_be_guided or reference else 1.0,
     )
+    if isinstance(pipe, ReferencePipeline):
+        pipe.preprocess = preprocess
+    size = preprocess.size
+    pipe.conventions = Conventions(
+        plan=checkpoint.plan,
+        reader=ClipReader(size, lambda frames: to_pixels(frames, size)[None], False, preprocess.num_frames),
+        apg=APGSettings(),
+        soften_seams=False,
+        save=save_released,
+    )
+    pipe.source = name
     pipe.weight_files = (checkpoint.header.path,)
     return pipe

@@ -18,8 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from flextok.loading.errors import CheckpointError
+from flextok.released.denoiser import ChunkTokens
 from flextok.released.model import OneChunkModel
-from flextok.released.sampler import ChunkTokens, start_guided
 from flextok.released.vae import LATENT_CHANNELS, SPATIAL_RATIO, TEMPORAL_RATIO
 
 GIB = 1024**3
@@ -119,14 +119,13 @@ def estimate_memory(
     num_frames, height, width = 1 + (t - 1) * TEMPORAL_RATIO, h * SPATIAL_RATIO, w * SPATIAL_RATIO
     video = torch.empty(batch, 3, num_frames, height, width, device="meta")
     latents = torch.empty(batch, LATENT_CHANNELS, t, h, w, device="meta")
-    codes = model.encode(latents)
+    codes = model.unquantized(latents)
 
     def encode() -> None:
-        model.encode(model.vidtok.encode(video).mean)
+        model.unquantized(model.vidtok.encode(video).mean)
 
     def sample() -> None:
-        run = start_guided(model, ChunkTokens(codes), torch.ones(1, device="meta"), True, None)
-        model.velocity(run, torch.cat([latents] * 2), 0)
+        model.denoise(ChunkTokens(codes), torch.ones(1, device="meta"), guided=True)(latents, 0)
 
     known = list(model.parameters())
     scratch = SCRATCH.get((device.type, model.vidtok.dtype), 1.0)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from flextok.checks import whole_number
 from flextok.loading.errors import CheckpointError, first_line
+from flextok.models.contract import Denoiser, TokenizerOutput
 from flextok.models.layers.transformer import Block
+from flextok.nested_dropout import prefix_lengths
 from flextok.quantizers.fsq import FSQ
 from flextok.released.autocast import without_autocast
-from flextok.released.config import ModuleDict, OneChunkConfig
+from flextok.released.config import ModuleDict, ReleasedConfig
+from flextok.released.denoiser import ChunkTokens, GraphDenoiser
 from flextok.released.graph import Changes, Graph, GraphRun
 from flextok.released.nodes.base import Node
 from flextok.released.nodes.tokens import LearnedNullCond, MaskedNestedDropout, MaskedPrefixDropout, PatchEmbedder
@@ -44,14 +48,23 @@ class _Modules(nn.Module):
 
 
 class OneChunkModel(nn.Module):
-    """Latents to codes and codes to velocities for chunks of one size. Parameter names are the checkpoints'.
+    """Latents to tokens and tokens to velocities for chunks of one size. Parameter names are the checkpoints'.
+
+    A `TokenizerModel` that holds its VAE too.
 
     Raises:
         CheckpointError: the parts do not fit together.
     """
 
-    def __init__(self, config: OneChunkConfig, size: VAESize) -> None:
+    kind: Literal["register", "grid"] = "register"
+    latent_channels = LATENT_CHANNELS
+    takes_short_chunks = False
+
+    def __init__(self, whole: ReleasedConfig, size: VAESize) -> None:
         super().__init__()
+        config, self.released_config = whole.model, whole
+        self.latent_size = whole.vae_video_sizes
+        self.num_registers: int | None = None  # known once `check_shapes` has run
         if config.vae.vae_latents_read_key != config.pipeline.reconst_write_key:
             raise CheckpointError(
                 f"the VAE decodes {config.vae.vae_latents_read_key!r}, "
@@ -75,7 +88,7 @@ class OneChunkModel(nn.Module):
         self.decoder_graph = self._compile_decoder()
         # Frames that are given need no tokens of their own where the decoder masks those tokens anyway.
         quants = config.regularizer.quants_write_key
-        self.given_frames_need_tokens = self.decoder_graph.depends(quants, without=PREFIX_MASKING)
+        self.needs_tokens_of_given_frames = self.decoder_graph.depends(quants, without=PREFIX_MASKING)
 
     def _compile_encoder(self) -> Graph:
         inputs = {self.config.vae.vae_latents_write_key: Changes.EVERY_STEP}
@@ -125,8 +138,26 @@ class OneChunkModel(nn.Module):
         return module
 
     @property
-    def has_null_token(self) -> bool:
-        """Can this model run unconditionally, as guidance needs?"""
+    def token_budgets(self) -> tuple[int, ...]:
+        return prefix_lengths(self._total)
+
+    @property
+    def _total(self) -> int:
+        if self.num_registers is None:
+            raise RuntimeError("check_shapes counts the registers and has not run")
+        return self.num_registers
+
+    @property
+    def no_prefix(self) -> str | None:
+        return None if self.nested_dropout is not None else "this checkpoint has no nested dropout"
+
+    @property
+    def zero_noise(self) -> bool:
+        return self.config.pipeline.zero_noise
+
+    @property
+    def can_be_guided(self) -> bool:
+        """Is there a null token, so that the model runs unconditionally?"""
         live = self.decoder_graph.live_modules
         return any(
             isinstance(module, LearnedNullCond) and module.flag_key == DROP_FLAG_KEY and name in live
@@ -134,7 +165,7 @@ class OneChunkModel(nn.Module):
         )
 
     @property
-    def clamps_condition(self) -> bool:
+    def clamps_given_frames(self) -> bool:
         """Does the sampler overwrite given latent frames? Only if the config names this very key."""
         return self.config.pipeline.cond_vae_latents_key == CONDITION_KEY
 
@@ -171,14 +202,58 @@ class OneChunkModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where inputs go. Offloaded weights are on the meta device between calls; then it is the hooks' device."""
-        hook = getattr(self.vidtok.encoder.conv_in.conv, "_hf_hook", None)
-        execution = getattr(hook, "execution_device", None)
-        return torch.device(execution) if execution is not None else next(self.vidtok.parameters()).device
+        """Where inputs go."""
+        return self.vidtok.device
+
+    def encode(self, latents: Tensor, keep_k: int | None = None) -> TokenizerOutput:
+        """Latents (b, 16, t, h, w) to the first keep_k tokens of each latent frame."""
+        before = self.unquantized(latents)[:, :, :keep_k]
+        codes = self.quantizer.quantize(before)
+        return TokenizerOutput(self.quantizer.codes_to_ids(codes), codes, before)
+
+    def prefix(self, token_ids: Tensor, keep_k: int | None = None) -> Tensor:
+        """All tokens: those that are dropped stay in the sequence, behind a mask.
+
+        Raises:
+            ValueError: keep_k is outside 1..K, or no token can be dropped.
+        """
+        if keep_k is not None:
+            if self.no_prefix:
+                raise ValueError(f"keep_k={keep_k}: {self.no_prefix}, so it cannot drop tokens")
+            whole_number("keep_k", keep_k, 1, self._total)
+        return token_ids
+
+    def denoiser(
+        self,
+        token_ids: Tensor,
+        sigmas: Tensor,
+        *,
+        keep_k: Tensor | None = None,
+        given_frames: int = 0,
+        guided: bool = False,
+        like: Denoiser | None = None,
+    ) -> GraphDenoiser:
+        """See `TokenizerModel.denoiser`."""
+        given = torch.full((len(token_ids),), given_frames, device=token_ids.device) if given_frames else None
+        tokens = ChunkTokens(self.quantizer.ids_to_codes(token_ids), keep_k, given)
+        return self.denoise(tokens, sigmas, guided, like if isinstance(like, GraphDenoiser) else None)
+
+    def denoise(
+        self, tokens: ChunkTokens, times: Tensor, guided: bool = False, like: GraphDenoiser | None = None
+    ) -> GraphDenoiser:
+        """Set up a chunk over the time grid `times` (steps,); `like` has the same grid."""
+        unconditional = None
+        if guided:
+            batch = len(tokens.codes)
+            unconditional = torch.arange(2 * batch, device=tokens.codes.device) >= batch
+            tokens = tokens.twice()
+        reuse = None if like is None else like.run
+        run = self.start_decoding(tokens.codes, times, tokens.keep_k, tokens.prefix_len, unconditional, reuse)
+        return GraphDenoiser(run, self.velocity, guided)
 
     @without_autocast
-    def encode(self, latents: Tensor) -> Tensor:
-        """Latents (b, 16, t, h, w) to unquantised codes (b, t, n, f), float32."""
+    def unquantized(self, latents: Tensor) -> Tensor:
+        """Latents (b, 16, t, h, w) to codes (b, t, n, f) before they are rounded, float32."""
         key = self.config.regularizer.latents_read_key
         codes = self.encoder_graph.start({}).step({self.config.vae.vae_latents_write_key: latents})[key]
         return codes.float()
@@ -227,8 +302,8 @@ class OneChunkModel(nn.Module):
         t, h, w = (math.lcm(*axis) for axis in zip(*sizes, strict=True)) if sizes else (1, 1, 1)
         return t, h, w
 
-    def check_shapes(self, latent_size: Sequence[int]) -> int:
-        """Run both graphs on the meta device and return the number of registers.
+    def check_shapes(self, latent_size: Sequence[int]) -> None:
+        """Run both graphs on the meta device; counts the registers.
 
         Raises:
             CheckpointError: a module does not fit the one before it.
@@ -236,7 +311,7 @@ class OneChunkModel(nn.Module):
         t, h, w = latent_size
         latents = torch.empty(1, LATENT_CHANNELS, t, h, w, device="meta")
         try:
-            codes = self.encode(latents)
+            codes = self.unquantized(latents)
             if codes.ndim != 4 or codes.shape[-1] != len(self.quantizer.levels):
                 raise CheckpointError(
                     f"the encoder gives codes of shape {tuple(codes.shape)}, "
@@ -248,4 +323,4 @@ class OneChunkModel(nn.Module):
             raise CheckpointError(f"the config does not fit together: {first_line(error)}") from error
         if velocity.shape != latents.shape:
             raise CheckpointError(f"the decoder turns latents {tuple(latents.shape)} into {tuple(velocity.shape)}")
-        return codes.shape[2]
+        self.num_registers = codes.shape[2]

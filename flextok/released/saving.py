@@ -8,15 +8,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safetensors.torch import save_file
 
 from flextok.loading.errors import CheckpointError
+from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.released.config import ReleasedConfig, parse_config
-
-if TYPE_CHECKING:
-    from flextok.released.pipeline import ReleasedTokenizerPipeline
+from flextok.released.model import OneChunkModel
 
 FORMAT = "flextok.released"
 VERSION = 1
@@ -33,14 +32,15 @@ def parse_own(config: dict[str, Any]) -> ReleasedConfig:
     return parse_config({key: value for key, value in config.items() if key not in ("format", "version", "info")})
 
 
-def save_released(pipeline: ReleasedTokenizerPipeline, config: ReleasedConfig, folder: str | Path) -> None:
+def save_released(pipeline: VideoTokenizerPipeline, folder: Path) -> None:
     """Write a loaded checkpoint to a folder that `load_released` reads.
 
     Raises:
         ValueError: the model is offloaded, or the folder holds something else.
     """
-    folder = Path(folder)
-    weights = {name: tensor.contiguous() for name, tensor in pipeline.model.state_dict().items()}
+    model = pipeline.tokenizer
+    assert isinstance(model, OneChunkModel)
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     if any(tensor.device.type == "meta" for tensor in weights.values()):
         raise ValueError("an offloaded model cannot be saved; load it without device_map first")
     existing = folder / "config.json"
@@ -51,7 +51,7 @@ def save_released(pipeline: ReleasedTokenizerPipeline, config: ReleasedConfig, f
     written = {
         "format": FORMAT,
         "version": VERSION,
-        **config.as_wrapper(),
+        **model.released_config.as_wrapper(),
         "info": asdict(pipeline.info),
     }
     existing.write_text(json.dumps(written, indent=1), encoding="utf-8")

@@ -1,7 +1,8 @@
-"""The released checkpoints' video VAE: VidTok, causal, KL, 4x8x8, 16 channels (contract, section 5).
+"""VidTok (arXiv:2412.13061), causal, 4x8x8: the released checkpoints' VAE (KL, 16 channels; contract, section 5) and,
+with FSQ, the 3D grid that the paper compares with.
 
-diffusers' `AutoencoderVidTok` cannot stand in for it: it repeats the first frame in front of every causal convolution,
-these checkpoints put zeros there.
+diffusers' `AutoencoderVidTok` cannot stand in for it: it is VidTok 1.1, which repeats the first frame in front of every
+causal convolution and doubles frames by interpolation; these checkpoints put zeros there and repeat frames.
 
 Inside, a clip is (b, t, h, w, c) and contiguous. Norms then run over the last axis as they are, spatial convolutions
 see a (b t, c, h, w) view in channels-last memory, temporal ones are matrix products, and nothing is copied around.
@@ -10,11 +11,13 @@ Inference only: activations are overwritten.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
+from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 
 from flextok.released.autocast import without_autocast
@@ -36,17 +39,23 @@ class VAESize:
 
     channels: int = 128
     num_res_blocks: int = 2
+    latent_channels: int = LATENT_CHANNELS
+    has_variance: bool = True
+    """The encoder also gives the posterior's variance; with FSQ there is none."""
+    edition: Literal["1.0", "1.1"] = "1.0"
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """`mean` and `logvar` (b, 16, t, h, w) of the latents; there is no scale or shift beyond them."""
+    """`mean` and `logvar` (b, c, t, h, w) of the latents; there is no scale or shift beyond them."""
 
     mean: Tensor
     logvar: Tensor
 
-    def sample(self, noise: Tensor) -> Tensor:
-        """mean + exp(logvar / 2) noise."""
+    def sample(self, generator: torch.Generator | None = None, noise: Tensor | None = None) -> Tensor:
+        """mean + exp(logvar / 2) noise; noise is drawn from `generator` unless it is given."""
+        if noise is None:
+            noise = randn_tensor(self.mean.shape, generator, self.mean.device)
         return self.mean + torch.exp(0.5 * self.logvar.clamp(*LOGVAR_RANGE)) * noise
 
 
@@ -77,9 +86,17 @@ class SpatialConv(nn.Conv2d):
 
 
 class TemporalConv(nn.Conv1d):
-    """Causal convolution over time at each pixel alone, kernel 3, zeros in front."""
+    """Causal convolution over time at each pixel alone, kernel 3, zeros or the first frame in front."""
+
+    repeats_first = False
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.repeats_first:
+            front = x[:, :1].expand(-1, 2, -1, -1, -1)
+            return self._convolved(torch.cat([front, x], dim=1))[:, 2:]
+        return self._convolved(x)
+
+    def _convolved(self, x: Tensor) -> Tensor:
         taps = self.weight.unbind(-1)  # oldest first, each (c_out, c_in)
         y = F.linear(x, taps[-1], self.bias)
         for age, tap in enumerate(reversed(taps[:-1]), start=1):
@@ -92,13 +109,19 @@ class TemporalConv(nn.Conv1d):
 
 
 class VolumeConv(nn.Conv3d):
-    """Causal 3-D convolution: zeros on both sides in space, in front only in time."""
+    """Causal 3-D convolution: zeros on both sides in space; in time in front only, zeros or the first frame."""
+
+    repeats_first = False
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.kernel_size, self.stride
         if kernel == (1, 1, 1):
             return F.linear(x, self.weight.flatten(1), self.bias)
-        x = F.pad(x, (0, 0, 0, 0, 0, 0, kernel[0] - 1 + 1 - stride[0], 0))  # (b, t + front, h, w, c)
+        missing = kernel[0] - stride[0]
+        if self.repeats_first:
+            x = torch.cat([x[:, :1].expand(-1, missing, -1, -1, -1), x], dim=1)  # (b, t + front, h, w, c)
+        else:
+            x = F.pad(x, (0, 0, 0, 0, 0, 0, missing, 0))
         y = F.conv3d(x.permute(0, 4, 1, 2, 3), self.weight, self.bias, stride, (0, kernel[1] // 2, kernel[2] // 2))
         return y.permute(0, 2, 3, 4, 1)
 
@@ -197,6 +220,8 @@ class SpatialUp(nn.Module):
 class TemporalDown(nn.Module):
     """Half the frames: a learned mix of the mean over three frames and a convolution, both causal."""
 
+    repeats_first = False
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = CausalConv3d(channels, channels, time_stride=2)
@@ -205,12 +230,20 @@ class TemporalDown(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         n = x.shape[1] // 2
         mean = x[:, 0 : 2 * n : 2] + x[:, 1 : 2 * n : 2]  # frames 2i and 2i + 1 ...
-        mean[:, 1:] += x[:, 1 : 2 * n - 1 : 2]  # ... and 2i - 1; before the first there is a zero frame
+        mean[:, 1:] += x[
+            :, 1 : 2 * n - 1 : 2
+        ]  # ... and 2i - 1: before the first, zeros or itself
+        if self.repeats_first:
+            mean[:, 0] += x[:, 0]
         return torch.lerp(self.conv(x), mean / 3, torch.sigmoid(self.mix_factor))
 
 
 class TemporalUp(nn.Module):
-    """Twice the frames: a learned mix of repeated frames and a causal convolution of them."""
+    """Twice the frames: a learned mix of repeated (or interpolated) frames and a causal convolution of them."""
+
+    interpolates = False
+    num_first = 1
+    """Frames that the first latent frame has become; they and the others are interpolated apart."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -218,8 +251,17 @@ class TemporalUp(nn.Module):
         self.mix_factor = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.repeat_interleave(2, dim=1)
+        if self.interpolates:
+            x = torch.cat([doubled(part) for part in (x[:, : self.num_first], x[:, self.num_first :])], dim=1)
+        else:
+            x = x.repeat_interleave(2, dim=1)
         return torch.lerp(self.conv(x), x, torch.sigmoid(self.mix_factor))
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Frames (b, t, h, w, c) at twice the rate, linear between their middles."""
+    before, after = torch.cat([x[:, :1], x[:, :-1]], dim=1), torch.cat([x[:, 1:], x[:, -1:]], dim=1)
+    return torch.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], dim=2).flatten(1, 2)
 
 
 class Middle(nn.Module):
@@ -259,7 +301,7 @@ def run_level(spatial: Level, temporal: Level, x: Tensor) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Video (b, T, H, W, 3) to the posterior's parameters (b, t, h, w, 32)."""
+    """Video (b, T, H, W, 3) to the posterior's parameters (b, t, h, w, 2 c), or latents where there is no variance."""
 
     def __init__(self, size: VAESize) -> None:
         super().__init__()
@@ -276,7 +318,7 @@ class Encoder(nn.Module):
             self.down_temporal.append(Level(over_time, "downsample", resample_time))
         self.mid = Middle(widths[-1])
         self.norm_out = ChannelNorm(widths[-1])
-        self.conv_out = CausalConv3d(widths[-1], 2 * LATENT_CHANNELS)
+        self.conv_out = CausalConv3d(widths[-1], size.latent_channels * (2 if size.has_variance else 1))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv_in(x)
@@ -286,12 +328,12 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents (b, t, h, w, 16) to video (b, 4 t, H, W, 3), of which the first three frames are to be dropped."""
+    """Latents (b, t, h, w, c) to video (b, 4 t, H, W, 3), of which the first three frames are to be dropped."""
 
     def __init__(self, size: VAESize) -> None:
         super().__init__()
         widths = [size.channels * m for m in CHANNEL_MULTIPLIERS]
-        self.conv_in = CausalConv3d(LATENT_CHANNELS, widths[-1])
+        self.conv_in = CausalConv3d(size.latent_channels, widths[-1])
         self.mid = Middle(widths[-1])
         self.up, self.up_temporal = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(widths):
@@ -315,13 +357,37 @@ class Decoder(nn.Module):
 class VidTok(nn.Module):
     """Encoder and decoder under the names of the checkpoints."""
 
+    temporal_ratio = TEMPORAL_RATIO
+    spatial_ratio = SPATIAL_RATIO
+
     def __init__(self, size: VAESize) -> None:
         super().__init__()
+        self.has_variance = size.has_variance
         self.encoder, self.decoder = Encoder(size), Decoder(size)
+        if size.edition == "1.1":
+            self._as_edition_1_1()
+
+    def _as_edition_1_1(self) -> None:
+        ups = []
+        for module in self.modules():
+            if isinstance(module, TemporalConv | VolumeConv | TemporalDown):
+                module.repeats_first = True
+            elif isinstance(module, TemporalUp):
+                module.interpolates = True
+                ups.append(module)
+        for order, module in enumerate(reversed(ups)):  # they run from the smallest size on
+            module.num_first = 2**order
 
     @property
     def dtype(self) -> torch.dtype:
         return self.encoder.conv_in.conv.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go. Offloaded weights are on the meta device between calls; then it is the hooks' device."""
+        hook = getattr(self.encoder.conv_in.conv, "_hf_hook", None)
+        execution = getattr(hook, "execution_device", None)
+        return torch.device(execution) if execution is not None else next(self.parameters()).device
 
     @without_autocast
     def encode(self, video: Tensor) -> Posterior:
@@ -337,12 +403,14 @@ class VidTok(nn.Module):
         x = video.permute(0, 2, 3, 4, 1).to(self.dtype)  # (b, T, H, W, 3)
         if x.shape[1] % TEMPORAL_RATIO:
             x = torch.cat([x[:, :1].expand(-1, TEMPORAL_RATIO - 1, -1, -1, -1), x], dim=1)
-        moments = self.encoder(x.contiguous()).permute(0, 4, 1, 2, 3).float()  # (b, 32, t, h, w)
+        moments = self.encoder(x.contiguous()).permute(0, 4, 1, 2, 3).float()  # (b, 2 c or c, t, h, w)
+        if not self.has_variance:
+            return Posterior(moments, torch.full_like(moments, -math.inf))
         mean, logvar = moments.chunk(2, dim=1)
         return Posterior(mean, logvar)
 
     @without_autocast
     def decode(self, latents: Tensor) -> Tensor:
-        """latents (b, 16, t, h, w) -> video (b, 3, 4 t - 3, H, W), float32, not clamped."""
+        """latents (b, c, t, h, w) -> video (b, 3, 4 t - 3, H, W), float32, not clamped."""
         x = self.decoder(latents.permute(0, 2, 3, 4, 1).to(self.dtype).contiguous())
         return x[:, TEMPORAL_RATIO - 1 :].permute(0, 4, 1, 2, 3).float()

@@ -13,8 +13,6 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers.utils import BaseOutput
 from torch import Tensor
 
-SOLVERS = ("euler", "adams")
-
 
 @dataclass
 class RectifiedFlowSchedulerOutput(BaseOutput):
@@ -28,8 +26,6 @@ class RectifiedFlowScheduler(SchedulerMixin, ConfigMixin):
 
     Args:
         shift: > 1 spends more steps near sigma 1, s' = shift s / (1 + (shift - 1) s); 1 is a uniform grid.
-        solver: "euler", or "adams": two-step Adams-Bashforth, second order at the price of Euler, for which the
-            caller hands `step` the velocity of the step before.
     """
 
     order = 1
@@ -37,11 +33,9 @@ class RectifiedFlowScheduler(SchedulerMixin, ConfigMixin):
     """Sampling starts from noise of this deviation."""
 
     @register_to_config
-    def __init__(self, shift: float = 1.0, solver: str = "euler") -> None:
+    def __init__(self, shift: float = 1.0) -> None:
         if not 0 < shift < math.inf:
             raise ValueError(f"shift={shift} must be positive and finite")
-        if solver not in SOLVERS:
-            raise ValueError(f"solver={solver!r} is not one of {', '.join(SOLVERS)}")
         self.set_timesteps(10)
 
     def set_timesteps(
@@ -50,7 +44,7 @@ class RectifiedFlowScheduler(SchedulerMixin, ConfigMixin):
         device: torch.device | str | None = None,
         sigmas: Sequence[float] | None = None,
     ) -> None:
-        """Fill `sigmas` (one longer than the steps, ending in 0) and `timesteps`.
+        """Fill `sigmas` (one longer than the steps, ending in 0), `timesteps` and, not rounded, `exact_timesteps`.
 
         Args:
             sigmas: own noise levels, decreasing from at most 1 and without the final 0; `shift` is not applied to them.
@@ -72,6 +66,7 @@ class RectifiedFlowScheduler(SchedulerMixin, ConfigMixin):
         if (self.sigmas.diff() >= 0).any():  # as float32, in which `step` looks them up
             raise ValueError(f"sigmas={self.sigmas.tolist()[:-1]} must decrease within (0, 1]")
         self.timesteps = self.sigmas[:-1]
+        self.exact_timesteps = tuple(grid.tolist())
         self.num_inference_steps = len(self.timesteps)
 
     def step(
@@ -79,14 +74,12 @@ class RectifiedFlowScheduler(SchedulerMixin, ConfigMixin):
         model_output: Tensor,
         timestep: Tensor | float,
         sample: Tensor,
-        previous_output: Tensor | None = None,
         return_dict: bool = True,
     ) -> Any:
         """One step down from `timestep`, an entry of `timesteps`.
 
         Args:
             model_output: velocity at (sample, timestep).
-            previous_output: velocity of the step before; used by "adams", whose first step is Euler's.
             return_dict: a `RectifiedFlowSchedulerOutput`, or else a tuple of the sample alone.
 
         Raises:
@@ -97,11 +90,7 @@ class RectifiedFlowScheduler(SchedulerMixin, ConfigMixin):
             raise ValueError(f"timestep={float(timestep)} is not one of the scheduler's timesteps")
         i = int(found[0])  # no hidden step counter: the same call gives the same answer
         width = self.sigmas[i + 1] - self.sigmas[i]  # negative
-        velocity = model_output.float()
-        if self.config.solver == "adams" and previous_output is not None and i > 0:
-            ratio = width / (self.sigmas[i] - self.sigmas[i - 1])
-            velocity = velocity + 0.5 * ratio * (velocity - previous_output.float())
-        previous = (sample.float() + width * velocity).to(sample.dtype)  # fp32 sum: errors add up
+        previous = (sample.float() + width * model_output.float()).to(sample.dtype)  # fp32 sum: errors add up
         return RectifiedFlowSchedulerOutput(prev_sample=previous) if return_dict else (previous,)
 
     def scale_model_input(self, sample: Tensor, timestep: Tensor | float | None = None) -> Tensor:  # noqa: ARG002

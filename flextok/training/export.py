@@ -20,7 +20,6 @@ class ExportConfig:
     register: Path = Path("runs/register-decoder/weights")
     grid: Path = Path("runs/grid-decoder/weights")
     out: Path = Path("assets")
-    solver: str = "euler"
     num_inference_steps: int = 4
     guidance_scale: float = 1.0
 
@@ -34,7 +33,6 @@ def main(config: ExportConfig) -> None:
                 config.out / name,
                 config.vae,
                 licence="Apache-2.0",
-                solver=config.solver,
                 num_inference_steps=config.num_inference_steps,
                 guidance_scale=config.guidance_scale,
             )

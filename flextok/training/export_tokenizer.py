@@ -33,7 +33,6 @@ class ExportConfig:
     """How the model calls itself; the folder's name if empty."""
     licence: str = ""
     """Of the weights, for the model card; say what your clips allow."""
-    solver: str = "euler"
     num_inference_steps: int = 4
     guidance_scale: float = 1.0
 
@@ -50,7 +49,7 @@ def main(config: ExportConfig) -> None:
     pipe = VideoTokenizerPipeline(
         load_strict(AutoencoderCausalVideo, config.vae, torch.float16),
         load_strict(TOKENIZERS[kind], config.tokenizer, torch.float16),
-        RectifiedFlowScheduler(solver=config.solver),
+        RectifiedFlowScheduler(),
         name=config.name or config.out.name,
         licence=config.licence,
         num_inference_steps=config.num_inference_steps,

@@ -29,6 +29,8 @@ from flextok.data.token_cache import TokenCache
 from flextok.loading.checkpoint import load_strict
 from flextok.metrics.reconstruction import psnr
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
+from flextok.models.flow_decoder import TokenCondition
+from flextok.models.flow_denoiser import FlowDenoiser
 from flextok.models.grid_tokenizer import GridTokenizer
 from flextok.models.layers.transformer import Block
 from flextok.models.register_tokenizer import RegisterTokenizer
@@ -174,7 +176,7 @@ class TokenizerObjective(nn.Module):
         given = int(c.phase == "decoder" and t > 1 and step_rng(c.run.seed, step, 2).random() < 0.5)
         meaning = latents.new_zeros(())
         if dropped:
-            condition = self.model.unconditional()
+            condition = TokenCondition()
         else:
             codes = self._codes(latents, budget) if ids is None else self.model.quantizer.ids_to_codes(ids[:, :t])
             condition = self.model.condition_on_codes(codes)
@@ -304,7 +306,7 @@ class TokenizerStage:
         if self.config.phase == "read":
             return self._evaluate_reading(latents), None
         scheduler = RectifiedFlowScheduler()
-        scheduler.set_timesteps(8, device=device)
+        scheduler.set_timesteps(8)
         noise = torch.randn(self.latents.shape, generator=torch.Generator().manual_seed(0)).to(device)
         metrics, rows, used = {}, [self.video[i] for i in range(4)], set()
         for budget in sorted(self.module.budgets):
@@ -315,7 +317,8 @@ class TokenizerStage:
                 noisy = (1 - sigma) * latents + sigma * noise
                 clean = self.model.decoder.predict(noisy, noisy.new_full((len(noisy),), sigma), condition)
                 metrics[f"error_k{k}_at_{sigma}"] = float(metric_error(clean - latents, self.module.metric).mean())
-            video = self.vae.decode(sample_latents(self.model, scheduler, condition, noise).cpu())
+            denoiser = FlowDenoiser(self.model, [(len(noise), condition)], scheduler.timesteps)
+            video = self.vae.decode(sample_latents(denoiser, scheduler, noise).cpu())
             metrics[f"psnr_k{k}"] = float(psnr(video, self.video).mean())
             rows += [video[i] for i in range(4)]
         metrics["ids_in_use"] = float(len(used))

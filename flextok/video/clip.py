@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from flextok.chunking import ChunkPlan
 from flextok.video.limits import MAX_DECODE_S, MAX_PIXELS
+from flextok.video.pixels import to_float
 from flextok.video.read import read_video
 
 
@@ -22,6 +24,26 @@ class Clip:
     video: Tensor
     num_real: int
     fps: float
+
+
+@dataclass(frozen=True)
+class ClipReader:
+    """How a tokenizer makes its pixels of a file."""
+
+    side: int
+    """Of the square frames."""
+    pixels: Callable[[np.ndarray], Tensor] = to_float
+    """Frames, uint8 (T, H, W, 3), to (1, 3, T, side, side) in [-1, 1]."""
+    resized: bool = True
+    """`pixels` gets frames that `read_video` has brought to `side`, instead of whole ones."""
+    num_frames: int | None = None
+    """Read no more than these unless a call says otherwise."""
+
+    def read(self, path: str | Path, plan: ChunkPlan, fps: float, **options: Any) -> Clip:
+        """See `read_clip`."""
+        if options.get("num_frames") is None:
+            options["num_frames"] = self.num_frames
+        return read_clip(path, plan, fps, self.pixels, self.side if self.resized else None, **options)
 
 
 def read_clip(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from flextok.models.flow_decoder import TokenCondition
 from flextok.models.grid_tokenizer import GridTokenizer
 from flextok.models.layers.attention_masks import register_mask, time_causal_mask
 from flextok.models.register_tokenizer import RegisterTokenizer
@@ -87,7 +88,7 @@ def test_ids_and_codes_condition_alike_and_every_budget_matters(which: str, requ
         by_ids = model(_latents(), sigma, model.condition(encoded.token_ids))
         torch.testing.assert_close(by_ids, model(_latents(), sigma, model.condition_on_codes(encoded.codes)))
         outputs.append(by_ids)
-    outputs.append(model(_latents(), sigma, model.unconditional()))
+    outputs.append(model(_latents(), sigma, TokenCondition()))
     assert all((a - b).abs().max() > 1e-4 for i, a in enumerate(outputs) for b in outputs[:i])
 
 

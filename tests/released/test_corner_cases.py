@@ -15,18 +15,18 @@ from safetensors.torch import load_file, save_file
 from flextok.bench.expressions import guidance_expression
 from flextok.bench.parity import check_case, main
 from flextok.bench.synthetic import TINY, Sizes, synthetic_config, write_checkpoint
+from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.released.load import load_released
-from flextok.released.pipeline import ReleasedTokenizerPipeline
 
 OPTIONS: dict[str, Any] = {"guidance_scale": 2.0, "apg": None}
 
 
-def pipeline(folder: Path, sizes: Sizes = TINY, **changes: Any) -> ReleasedTokenizerPipeline:
+def pipeline(folder: Path, sizes: Sizes = TINY, **changes: Any) -> VideoTokenizerPipeline:
     write_checkpoint(folder, {**synthetic_config(sizes), **changes}, sizes.vae)
     return load_released(folder, device="cpu")
 
 
-def ids_of(pipe: ReleasedTokenizerPipeline, t: int, seed: int = 0) -> torch.Tensor:
+def ids_of(pipe: VideoTokenizerPipeline, t: int, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, pipe.info.num_ids, (1, t, pipe.info.num_registers), generator=generator)
 
@@ -97,8 +97,8 @@ def test_reference_mode_computes_in_float32(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, synthetic_config(TINY), TINY.vae)
     weights = load_file(tmp_path / "model.safetensors")
     save_file({name: value.bfloat16() for name, value in weights.items()}, tmp_path / "model.safetensors")
-    assert load_released(tmp_path, device="cpu").model.vidtok.dtype == torch.bfloat16
-    assert load_released(tmp_path, device="cpu", reference=True).model.vidtok.dtype == torch.float32
+    assert load_released(tmp_path, device="cpu").tokenizer.vidtok.dtype == torch.bfloat16
+    assert load_released(tmp_path, device="cpu", reference=True).tokenizer.vidtok.dtype == torch.float32
 
 
 def test_a_callers_autocast_changes_nothing(tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ from safetensors.torch import load_file, save_file
 from flextok.bench.synthetic import TINY, synthetic_config, write_checkpoint
 from flextok.loading import hub
 from flextok.loading.errors import CheckpointError
+from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.released import memory
 from flextok.released.config import parse_config
 from flextok.released.load import is_released, load_released, open_checkpoint
 from flextok.released.memory import InsufficientMemoryError, estimate_memory
 from flextok.released.model import OneChunkModel
-from flextok.released.pipeline import ReleasedTokenizerPipeline
 from flextok.released.placement import set_dtypes
 from flextok.released.vae import VAESize
 
@@ -46,7 +46,7 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def decoded(pipeline: ReleasedTokenizerPipeline, **options: Any) -> torch.Tensor:
+def decoded(pipeline: VideoTokenizerPipeline, **options: Any) -> torch.Tensor:
     ids = torch.arange(80).reshape(1, 5, 16) * 700
     return pipeline.detokenize(ids, num_inference_steps=2, generator=generator(), **options).frames
 
@@ -57,7 +57,7 @@ def decoded(pipeline: ReleasedTokenizerPipeline, **options: Any) -> torch.Tensor
 def full_size(cases: Path, name: str) -> tuple[OneChunkModel, tuple[int, int, int]]:
     config = parse_config(json.loads((cases / "plausible" / f"{name}.config.json").read_text()))
     assert config.vae_video_sizes is not None
-    return OneChunkModel(config.model, VAESize()), config.vae_video_sizes
+    return OneChunkModel(config, VAESize()), config.vae_video_sizes
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,8 @@ def test_full_size_models_are_built_empty_in_seconds(
 ) -> None:
     started = time.perf_counter()
     model, size = full_size(cases, name)
-    assert model.check_shapes(size) == 256
+    model.check_shapes(size)
+    assert model.num_registers == 256
     assert time.perf_counter() - started < 10
     assert size == latent
     counts = {part: sum(p.numel() for p in getattr(model, part).parameters()) for part in ("vae", "encoder", "decoder")}
@@ -99,7 +100,7 @@ def test_memory_of_full_size_models_is_estimated(cases: Path) -> None:
 
 def test_estimated_weights_are_what_is_loaded(checkpoint: Path) -> None:
     pipeline = load_released(checkpoint)
-    assert pipeline.memory.weights == sum(p.numel() * p.element_size() for p in pipeline.model.parameters())
+    assert pipeline.memory.weights == sum(p.numel() * p.element_size() for p in pipeline.tokenizer.parameters())
 
 
 def test_what_does_not_fit_is_refused_with_numbers(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,10 +132,10 @@ def test_leftovers_of_a_compiled_vae_in_names_are_accepted(checkpoint: Path, tmp
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_close_and_keeps_small_weights_in_float32(checkpoint: Path, dtype: torch.dtype) -> None:
     full, half = load_released(checkpoint), load_released(checkpoint, dtype=dtype)
-    assert half.model.vidtok.dtype == dtype
-    assert half.model.get_parameter("decoder.module_dict.from_codes.proj.weight").dtype == torch.float32
+    assert half.tokenizer.vidtok.dtype == dtype
+    assert half.tokenizer.get_parameter("decoder.module_dict.from_codes.proj.weight").dtype == torch.float32
     with torch.no_grad():
-        ours, exact = half.model.vidtok.encode(clip()).mean, full.model.vidtok.encode(clip()).mean
+        ours, exact = half.tokenizer.vidtok.encode(clip()).mean, full.tokenizer.vidtok.encode(clip()).mean
     assert ours.dtype == torch.float32
     assert (ours - exact).std() < 0.04 * exact.std()  # measured: 0.02 for bfloat16, 0.002 for float16
     assert decoded(half, guidance_scale=2.0, apg=None).isfinite().all()
@@ -222,9 +223,9 @@ def test_repository_names_are_no_paths(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_saved_models_give_the_same_to_the_bit(checkpoint: Path, tmp_path: Path, dtype: torch.dtype) -> None:
     converted = load_released(checkpoint, dtype=dtype)
-    converted.save(tmp_path / "own")
+    converted.save_pretrained(tmp_path / "own")
     again = load_released(tmp_path / "own")
-    assert again.model.vidtok.dtype == dtype
+    assert again.tokenizer.vidtok.dtype == dtype
     assert again.info.num_registers == converted.info.num_registers
     assert torch.equal(again.tokenize(clip(33)), converted.tokenize(clip(33)))
     assert torch.equal(decoded(again), decoded(converted))
@@ -233,7 +234,7 @@ def test_saved_models_give_the_same_to_the_bit(checkpoint: Path, tmp_path: Path,
 
 
 def test_saving_keeps_the_order_of_modules(cases: Path, tmp_path: Path) -> None:
-    load_released(cases / "case_a").save(tmp_path)
+    load_released(cases / "case_a").save_pretrained(tmp_path)
     before = json.loads((cases / "case_a" / "config.json").read_text())["video_flex_tok"]["decoder"]["module_dict"]
     after = json.loads((tmp_path / "config.json").read_text())["video_flex_tok"]["decoder"]["module_dict"]
     assert list(after) == list(before)
@@ -261,12 +262,12 @@ def test_sorted_modules_are_refused_by_name(cases: Path, tmp_path: Path) -> None
 def test_saving_overwrites_nothing_foreign(checkpoint: Path, tmp_path: Path) -> None:
     pipeline = load_released(checkpoint)
     with pytest.raises(ValueError, match="another format"):
-        pipeline.save(checkpoint)
-    pipeline.save(tmp_path)
-    pipeline.save(tmp_path)
+        pipeline.save_pretrained(checkpoint)
+    pipeline.save_pretrained(tmp_path)
+    pipeline.save_pretrained(tmp_path)
     offloaded = load_released(checkpoint, device="cpu", device_map={"vae": "disk", "encoder": "cpu", "decoder": "cpu"})
     with pytest.raises(ValueError, match="offloaded"):
-        offloaded.save(tmp_path)
+        offloaded.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"version": 2}))
     with pytest.raises(CheckpointError, match="version 2"):

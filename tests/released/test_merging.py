@@ -14,11 +14,11 @@ from torch import Tensor
 
 from flextok.bench.plain import plain_encode, plain_step
 from flextok.bench.synthetic import TINY, synthetic_config, write_checkpoint
+from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
+from flextok.released.denoiser import ChunkTokens
 from flextok.released.layout import build_layout, equal_tails, mask_rule
 from flextok.released.load import load_released
 from flextok.released.masks import MASK_MODES
-from flextok.released.pipeline import ReleasedTokenizerPipeline
-from flextok.released.sampler import ChunkTokens, start_guided
 
 ATOL = 2e-5  # measured: at most 4e-6
 ALL_RULES = {
@@ -29,7 +29,7 @@ ALL_RULES = {
 }
 
 
-def load(folder: Path, config: dict[str, Any], **options: Any) -> ReleasedTokenizerPipeline:
+def load(folder: Path, config: dict[str, Any], **options: Any) -> VideoTokenizerPipeline:
     write_checkpoint(folder, config, TINY.vae)
     return load_released(folder, **options)
 
@@ -46,25 +46,25 @@ def reorder(modules: dict[str, Any], *first: str) -> None:
     modules.update(moved | rest)
 
 
-def rows_of(pipeline: ReleasedTokenizerPipeline, tokens: ChunkTokens) -> list[int]:
+def rows_of(pipeline: VideoTokenizerPipeline, tokens: ChunkTokens) -> list[int]:
     """Rows of the packed sequence for the conditional and the unconditional pass."""
     rows = []
     for guided in (False, True):
-        run = start_guided(pipeline.model, tokens, torch.ones(1), guided, None)
-        noisy = torch.zeros(len(tokens.codes) * (2 if guided else 1), 16, 5, 4, 4)
+        denoise = pipeline.tokenizer.denoise(tokens, torch.ones(1), guided)
         with torch.no_grad():
-            pipeline.model.velocity(run, noisy, 0)
-        rows.append(sum(v.num_rows for v in {id(v): v for v in run.values.values() if hasattr(v, "num_rows")}.values()))
+            denoise(torch.zeros(len(tokens.codes), 16, 5, 4, 4), 0)
+        packed = {id(v): v for v in denoise.run.values.values() if hasattr(v, "num_rows")}
+        rows.append(sum(v.num_rows for v in packed.values()))
     return rows
 
 
-def check(pipeline: ReleasedTokenizerPipeline, tokens: ChunkTokens) -> None:
+def check(pipeline: VideoTokenizerPipeline, tokens: ChunkTokens) -> None:
     generator = torch.Generator().manual_seed(3)
     noisy = torch.randn(len(tokens.codes), 16, 5, 4, 4, generator=generator)
-    run = start_guided(pipeline.model, tokens, torch.tensor([1.0, 0.3]), True, None)
+    denoise = pipeline.tokenizer.denoise(tokens, torch.tensor([1.0, 0.3]), guided=True)
     with torch.no_grad():
-        ours = pipeline.model.velocity(run, torch.cat([noisy, noisy]), 1)
-        plain = torch.cat(plain_step(pipeline.model, tokens, noisy, 0.3))
+        ours = torch.cat(denoise(noisy, 1))
+        plain = torch.cat(plain_step(pipeline.tokenizer, tokens, noisy, 0.3))
     torch.testing.assert_close(ours, plain, atol=ATOL, rtol=0)
 
 
@@ -150,7 +150,7 @@ def test_training_only_heads_are_neither_needed_nor_run(tmp_path: Path) -> None:
         "head_dim": 32,
     }
     with_head = load(tmp_path / "with", config)
-    assert "early_head" not in with_head.model.decoder.module_dict
+    assert "early_head" not in with_head.tokenizer.decoder.module_dict
     check(with_head, tokens(keep_k=KEEP))
     del modules["early_head"]
     modules["early_to_patches"] = modules["to_patches"] | {"read_key": "early_b", "write_key": "velocity"}
@@ -163,7 +163,7 @@ def test_the_vae_gives_what_it_gives_layer_by_layer(tmp_path: Path) -> None:
     for frames in (1, 2, 4, 7, 13, 16, 17):
         video = torch.rand(2, 3, frames, 24, 16, generator=torch.Generator().manual_seed(frames)) * 2 - 1
         with torch.no_grad():
-            ours, plain = pipeline.model.vidtok.encode(video), plain_encode(pipeline.model.vidtok, video)
+            ours, plain = pipeline.tokenizer.vidtok.encode(video), plain_encode(pipeline.tokenizer.vidtok, video)
         assert ours.mean.shape == (2, 16, -(-frames // 4), 3, 2)
         torch.testing.assert_close(ours.mean, plain.mean, atol=ATOL, rtol=0)
         torch.testing.assert_close(ours.logvar, plain.logvar, atol=ATOL, rtol=0)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from flextok.bench.synthetic import TINY, synthetic_config, write_checkpoint
+from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.released.load import load_released
-from flextok.released.pipeline import ReleasedTokenizerPipeline
 from flextok.video.write import write_video
 
 ATOL = 2e-5
@@ -28,12 +28,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pipeline(folder: Path) -> ReleasedTokenizerPipeline:
+def pipeline(folder: Path) -> VideoTokenizerPipeline:
     return load_released(folder)
 
 
 @pytest.fixture
-def reference(folder: Path) -> ReleasedTokenizerPipeline:
+def reference(folder: Path) -> VideoTokenizerPipeline:
     torch.manual_seed(0)
     return load_released(folder, reference=True)
 
@@ -46,7 +46,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def decode(pipeline: ReleasedTokenizerPipeline, ids: Tensor, **options: Any) -> Tensor:
+def decode(pipeline: VideoTokenizerPipeline, ids: Tensor, **options: Any) -> Tensor:
     defaults: dict[str, Any] = {"num_inference_steps": 2, "guidance_scale": 3.0, "generator": seeded(1)}
     return pipeline.detokenize(ids, **(defaults | options)).frames
 
@@ -54,19 +54,21 @@ def decode(pipeline: ReleasedTokenizerPipeline, ids: Tensor, **options: Any) -> 
 # --- tokenizing -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("frames", "latent"), [(1, 5), (3, 5), (17, 5), (18, 9), (33, 9), (40, 13), (49, 13)])
-def test_clips_of_any_length_are_padded_to_whole_chunks(
-    pipeline: ReleasedTokenizerPipeline, frames: int, latent: int
-) -> None:
-    clip = video(frames)
-    ids = pipeline.tokenize(clip)
+@pytest.mark.parametrize(("frames", "latent"), [(17, 5), (33, 9), (49, 13)])
+def test_whole_chunks_become_tokens(pipeline: VideoTokenizerPipeline, frames: int, latent: int) -> None:
+    ids = pipeline.tokenize(video(frames))
     assert ids.shape == (1, latent, 16)
     assert ids.dtype == torch.int64
-    padded = torch.cat([clip, clip[:, :, -1:].expand(-1, -1, 4 * latent - 3 - frames, -1, -1)], dim=2)
-    assert torch.equal(ids, pipeline.tokenize(padded))
+    assert torch.equal(pipeline.tokenize(video(frames), keep_k=3), ids[:, :, :3])
 
 
-def test_tokens_do_not_depend_on_later_frames_or_on_other_clips(pipeline: ReleasedTokenizerPipeline) -> None:
+@pytest.mark.parametrize("frames", [1, 16, 18, 40])
+def test_other_lengths_are_refused_with_the_nearest_ones(pipeline: VideoTokenizerPipeline, frames: int) -> None:
+    with pytest.raises(ValueError, match=r"must be 17 \+ 16\*n; nearest"):
+        pipeline.tokenize(video(frames))
+
+
+def test_tokens_do_not_depend_on_later_frames_or_on_other_clips(pipeline: VideoTokenizerPipeline) -> None:
     clip = video(33)
     changed = clip.clone()
     changed[:, :, 18:] = 0
@@ -76,7 +78,7 @@ def test_tokens_do_not_depend_on_later_frames_or_on_other_clips(pipeline: Releas
     assert torch.equal(pipeline.tokenize(torch.cat([video(33, seed=5), clip]))[1:], ids)
 
 
-def test_tokens_are_the_same_every_time_unless_a_generator_draws(pipeline: ReleasedTokenizerPipeline) -> None:
+def test_tokens_are_the_same_every_time_unless_a_generator_draws(pipeline: VideoTokenizerPipeline) -> None:
     clip = video(17)
     torch.manual_seed(0)
     ids = pipeline.tokenize(clip)
@@ -88,7 +90,7 @@ def test_tokens_are_the_same_every_time_unless_a_generator_draws(pipeline: Relea
 
 
 def test_the_reference_draws_from_the_global_generator_and_drops_frames(
-    reference: ReleasedTokenizerPipeline,
+    reference: VideoTokenizerPipeline,
 ) -> None:
     torch.manual_seed(3)
     ids = reference.tokenize(video(17), generator=seeded(0))
@@ -102,8 +104,8 @@ def test_the_reference_draws_from_the_global_generator_and_drops_frames(
 # --- decoding ---------------------------------------------------------------------------------------------
 
 
-def test_frames_come_back_in_whole_chunks_and_padding_is_cut_off(pipeline: ReleasedTokenizerPipeline) -> None:
-    ids = pipeline.tokenize(video(20))
+def test_frames_come_back_in_whole_chunks_and_padding_is_cut_off(pipeline: VideoTokenizerPipeline) -> None:
+    ids = pipeline.tokenize(video(33))
     assert decode(pipeline, ids).shape == (1, 3, 33, 32, 32)
     assert torch.equal(decode(pipeline, ids, num_frames=20), decode(pipeline, ids)[:, :, :20])
     streamed = list(pipeline.stream(ids, num_inference_steps=2, guidance_scale=3.0, generator=seeded(1)))
@@ -111,13 +113,13 @@ def test_frames_come_back_in_whole_chunks_and_padding_is_cut_off(pipeline: Relea
     assert torch.equal(torch.cat(streamed, dim=2), decode(pipeline, ids))
 
 
-def test_same_seed_same_video(pipeline: ReleasedTokenizerPipeline) -> None:
+def test_same_seed_same_video(pipeline: VideoTokenizerPipeline) -> None:
     ids = pipeline.tokenize(video(33))
     assert torch.equal(decode(pipeline, ids), decode(pipeline, ids))
     assert not torch.equal(decode(pipeline, ids), decode(pipeline, ids, generator=seeded(2)))
 
 
-def test_several_budgets_of_a_clip_are_one_batch_from_one_noise(pipeline: ReleasedTokenizerPipeline) -> None:
+def test_several_budgets_of_a_clip_are_one_batch_from_one_noise(pipeline: VideoTokenizerPipeline) -> None:
     ids = pipeline.tokenize(video(33))
     together = decode(pipeline, ids, keep_k=[1, 4, 16])
     for index, k in enumerate((1, 4, 16)):
@@ -126,13 +128,13 @@ def test_several_budgets_of_a_clip_are_one_batch_from_one_noise(pipeline: Releas
     torch.testing.assert_close(together[2:], decode(pipeline, ids), atol=ATOL, rtol=0)
 
 
-def test_several_seeds_of_a_clip_are_one_batch(pipeline: ReleasedTokenizerPipeline) -> None:
+def test_several_seeds_of_a_clip_are_one_batch(pipeline: VideoTokenizerPipeline) -> None:
     ids = pipeline.tokenize(video(17))
     together = decode(pipeline, ids.expand(2, -1, -1), generator=[seeded(1), seeded(2)])
     torch.testing.assert_close(together[1:], decode(pipeline, ids, generator=seeded(2)), atol=ATOL, rtol=0)
 
 
-def test_samples_of_a_batch_do_not_touch_each_other(pipeline: ReleasedTokenizerPipeline) -> None:
+def test_samples_of_a_batch_do_not_touch_each_other(pipeline: VideoTokenizerPipeline) -> None:
     from flextok.guidance import APGSettings
 
     ids = pipeline.tokenize(video(17, batch=2))
@@ -142,44 +144,44 @@ def test_samples_of_a_batch_do_not_touch_each_other(pipeline: ReleasedTokenizerP
     torch.testing.assert_close(both[1:], decode(pipeline, ids[1:], latents=noise[1:], **options), atol=ATOL, rtol=0)
 
 
-def test_truncated_tokens_decode_over_several_chunks(pipeline: ReleasedTokenizerPipeline) -> None:
+def test_truncated_tokens_decode_over_several_chunks(pipeline: VideoTokenizerPipeline) -> None:
     ids = pipeline.tokenize(video(33))[:, :, :6]
     assert decode(pipeline, ids).shape == (1, 3, 33, 32, 32)
 
 
-def test_the_reference_refuses_truncated_tokens_over_several_chunks(reference: ReleasedTokenizerPipeline) -> None:
+def test_the_reference_refuses_truncated_tokens_over_several_chunks(reference: VideoTokenizerPipeline) -> None:
     with pytest.raises(ValueError, match="use keep_k"):
         decode(reference, torch.zeros(1, 9, 6, dtype=torch.long))
 
 
 @pytest.mark.parametrize("how", ["clean", "sdedit"])
-def test_given_frames_shape_the_beginning(pipeline: ReleasedTokenizerPipeline, how: str) -> None:
+def test_given_frames_shape_the_beginning(pipeline: VideoTokenizerPipeline, how: str) -> None:
     ids = pipeline.tokenize(video(17))
     given = video(5, seed=9)
     frames = decode(pipeline, ids, conditioning_frames=given, condition_type=how)
     assert frames.shape == (1, 3, 17, 32, 32)
     assert not torch.equal(frames, decode(pipeline, ids))
     if how == "clean":
-        latents = pipeline.model.vidtok.encode(given).mean
+        latents = pipeline.tokenizer.vidtok.encode(given).mean
         chunk = next(pipeline.decode_chunks(ids, num_inference_steps=2, generator=seeded(1), conditioning_frames=given))
         assert torch.equal(chunk.latents[:, :, :2], latents)
 
 
 def test_tokens_of_given_frames_are_skipped_only_where_the_decoder_masks_them(
-    pipeline: ReleasedTokenizerPipeline, cases: Path
+    pipeline: VideoTokenizerPipeline, cases: Path
 ) -> None:
-    assert not pipeline.model.given_frames_need_tokens
+    assert not pipeline.tokenizer.needs_tokens_of_given_frames
     ids = torch.randint(0, 64000, (1, 9, 16), generator=seeded(0))
     skipped = decode(pipeline, ids)
-    pipeline.model.given_frames_need_tokens = True
+    pipeline.tokenizer.needs_tokens_of_given_frames = True
     computed = decode(pipeline, ids)
-    pipeline.model.given_frames_need_tokens = False
+    pipeline.tokenizer.needs_tokens_of_given_frames = False
     assert torch.equal(skipped, computed)
-    assert load_released(cases / "case_a").model.given_frames_need_tokens  # has no prefix masking
-    assert not load_released(cases / "case_b").model.given_frames_need_tokens
+    assert load_released(cases / "case_a").tokenizer.needs_tokens_of_given_frames  # has no prefix masking
+    assert not load_released(cases / "case_b").tokenizer.needs_tokens_of_given_frames
 
 
-def test_callbacks_see_and_may_change_each_step(pipeline: ReleasedTokenizerPipeline) -> None:
+def test_callbacks_see_and_may_change_each_step(pipeline: VideoTokenizerPipeline) -> None:
     ids = pipeline.tokenize(video(17))
     seen: list[tuple[int, float]] = []
 
@@ -194,10 +196,10 @@ def test_callbacks_see_and_may_change_each_step(pipeline: ReleasedTokenizerPipel
     assert torch.equal(decode(pipeline, ids, callback_on_step_end=watch), decode(pipeline, ids))
     assert seen == [(0, 1.0), (1, 0.5)]
     erased = decode(pipeline, ids, callback_on_step_end=erase)
-    assert torch.equal(erased, pipeline.model.vidtok.decode(torch.zeros(1, 16, 5, 4, 4)))
+    assert torch.equal(erased, pipeline.tokenizer.vidtok.decode(torch.zeros(1, 16, 5, 4, 4)))
 
 
-def test_guidance_may_follow_time(pipeline: ReleasedTokenizerPipeline) -> None:
+def test_guidance_may_follow_time(pipeline: VideoTokenizerPipeline) -> None:
     ids = pipeline.tokenize(video(17))
     constant = decode(pipeline, ids, guidance_scale=lambda _t: 3.0)
     assert torch.equal(constant, decode(pipeline, ids))
@@ -230,11 +232,11 @@ def test_overlaps_of_none_and_of_several_latent_frames(tmp_path: Path) -> None:
         ({"generator": []}, "empty list"),
         ({"conditioning_frames": torch.zeros(2, 3, 2, 32, 32)}, "conditioning_frames must be"),
         ({"conditioning_frames": torch.zeros(2, 3, 1, 16, 32)}, "conditioning_frames must be"),
-        ({"conditioning_frames": torch.zeros(3, 3, 1, 32, 32)}, "conditioning_frames must be"),
+        ({"conditioning_frames": torch.zeros(3, 3, 1, 32, 32)}, "conditioning_frames has 3 entries"),
         ({"conditioning_frames": torch.full((2, 3, 1, 32, 32), 255.0)}, "finite float values"),
     ],
 )
-def test_what_decoding_refuses(pipeline: ReleasedTokenizerPipeline, options: dict[str, Any], says: str) -> None:
+def test_what_decoding_refuses(pipeline: VideoTokenizerPipeline, options: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         decode(pipeline, torch.zeros(2, 5, 16, dtype=torch.long), **options)
 
@@ -249,19 +251,19 @@ def test_what_decoding_refuses(pipeline: ReleasedTokenizerPipeline, options: dic
         (torch.zeros(1, 5, 17, dtype=torch.long), "position"),
     ],
 )
-def test_tokens_that_are_refused(pipeline: ReleasedTokenizerPipeline, ids: Tensor, says: str) -> None:
+def test_tokens_that_are_refused(pipeline: VideoTokenizerPipeline, ids: Tensor, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         decode(pipeline, ids)
 
 
 @pytest.mark.parametrize("shape", [(3, 17, 32, 32), (1, 4, 17, 32, 32), (1, 3, 0, 32, 32), (1, 3, 17, 30, 32)])
-def test_videos_that_are_refused(pipeline: ReleasedTokenizerPipeline, shape: tuple[int, ...]) -> None:
+def test_videos_that_are_refused(pipeline: VideoTokenizerPipeline, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="video must be"):
         pipeline.tokenize(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("value", [float("nan"), 255.0])
-def test_pixels_of_another_range_are_refused(pipeline: ReleasedTokenizerPipeline, value: float) -> None:
+def test_pixels_of_another_range_are_refused(pipeline: VideoTokenizerPipeline, value: float) -> None:
     with pytest.raises(ValueError, match="finite float values"):
         pipeline.tokenize(torch.full((1, 3, 17, 32, 32), value))
 
@@ -285,7 +287,7 @@ def test_checkpoints_without_masks_say_so(tmp_path: Path) -> None:
 
 
 def test_files_are_read_at_the_rate_and_size_of_the_checkpoint(
-    pipeline: ReleasedTokenizerPipeline, reference: ReleasedTokenizerPipeline, tmp_path: Path
+    pipeline: VideoTokenizerPipeline, reference: VideoTokenizerPipeline, tmp_path: Path
 ) -> None:
     frames = np.random.default_rng(0).integers(0, 255, (48, 48, 64, 3), dtype=np.uint8)
     write_video(frames, tmp_path / "clip.mp4", 16)

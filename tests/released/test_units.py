@@ -10,12 +10,13 @@ from torch import Tensor
 
 from flextok.guidance import APGSettings
 from flextok.models.layers.transformer import TimestepEmbedder
+from flextok.pipelines.sampling import Guidance
 from flextok.quantizers.fsq import FSQ
 from flextok.released.layout import Layout, build_layout, mask_rule
 from flextok.released.masks import CROSS_FRAME_RULES, attention_mask
 from flextok.released.nodes.tokens import PositionalEmbeddingAdder, patchify, unpatchify
 from flextok.released.preprocess import PreprocessOptions, frame_indices, to_pixels
-from flextok.released.sampler import Guidance
+from flextok.released.reference import LeakyGuidance
 
 Units = dict[str, Any]
 Tensors = dict[str, Tensor]
@@ -119,7 +120,7 @@ def test_guidance(units: Units, tensors: Tensors) -> None:
             close(Guidance(case["guidance_scale"]).combine(cond, uncond, 0.5, None)[0], theirs)
             continue
         apg = APGSettings(case["eta"], case["norm_threshold"], case["momentum"])
-        guidance = Guidance(case["guidance_scale"], apg, shared_momentum=True)
+        guidance = LeakyGuidance(case["guidance_scale"], apg)
         average = None
         for step in range(len(cond)):
             ours, average = guidance.combine(cond[step, :, 0], uncond[step, :, 0], 0.5, average)
