@@ -205,6 +205,11 @@ class OneChunkModel(nn.Module):
         """Where inputs go."""
         return self.vidtok.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the VAE; other parts may keep float32."""
+        return self.vidtok.dtype
+
     def encode(self, latents: Tensor, keep_k: int | None = None) -> TokenizerOutput:
         """Latents (b, 16, t, h, w) to the first keep_k tokens of each latent frame."""
         before = self.unquantized(latents)[:, :, :keep_k]

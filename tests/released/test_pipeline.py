@@ -199,6 +199,11 @@ def test_callbacks_see_and_may_change_each_step(pipeline: VideoTokenizerPipeline
     assert torch.equal(erased, pipeline.tokenizer.vidtok.decode(torch.zeros(1, 16, 5, 4, 4)))
 
 
+def test_it_moves_between_devices_as_any_pipeline(pipeline: VideoTokenizerPipeline) -> None:
+    assert pipeline.to("cpu") is pipeline
+    assert pipeline.device == torch.device("cpu")
+
+
 def test_guidance_may_follow_time(pipeline: VideoTokenizerPipeline) -> None:
     ids = pipeline.tokenize(video(17))
     constant = decode(pipeline, ids, guidance_scale=lambda _t: 3.0)
