@@ -13,12 +13,12 @@ import gradio as gr
 import numpy as np
 
 from app.files import fresh_file
-from app.model_store import EMBEDDED, budgets
 from app.player import prebaked, prebaked_names
 from app.plots import SETS, results
 from app.refusals import refusal, told
 from app.render import enlarged, whole
 from app.service import VideoService
+from app.store import EMBEDDED, budgets
 from app.tabs.explore import LANE, Explore, request_of
 from app.tabs.rate_distortion import csv_rows
 from app.token_strip import edits_from_page

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from app.limits import MAX_GENERATED_CHUNKS, MAX_SEED
 from app.player import panel_budgets, psnr_db, sprite
 from app.refusals import refusal, require_number, told
+from app.store import ModelStore
 from flextok.toybox.actions import ACTIONS
 from flextok.toybox.spec import FPS
 
@@ -73,19 +73,13 @@ class Generated:
 
 
 class GeneratorService:
-    """Holds the embedded generators; loads each when it is first asked for."""
+    """What the tabs ask of the embedded generators; each is loaded when it is first asked for."""
 
-    def __init__(self) -> None:
-        self._pipes: dict[str, VideoGeneratorPipeline] = {}
-        self._lock = threading.Lock()
+    def __init__(self, store: ModelStore) -> None:
+        self._store = store
 
     def pipe(self, name: str = "embedded-class") -> VideoGeneratorPipeline:
-        with self._lock:
-            if name not in self._pipes:
-                from flextok.generators import load_generator
-
-                self._pipes[name] = load_generator(name)
-            return self._pipes[name]
+        return self._store.generator(name)
 
     def generate(self, request: GenerateRequest) -> Iterator[Generated]:
         """One sequence of tokens, decoded at every budget up to the one asked for as soon as its tokens are there.

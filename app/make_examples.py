@@ -9,11 +9,11 @@ import json
 
 from app.generation import GenerateRequest, GeneratorService, generated_payload, with_chunk_bar
 from app.limits import MAX_GENERATED_CHUNKS
-from app.model_store import EMBEDDED
 from app.player import payload
 from app.request import Request
 from app.service import VideoService
 from app.shipped import EXAMPLE_CLIP, EXAMPLE_VIDEO, PREBAKED
+from app.store import EMBEDDED, ModelStore
 from app.tabs.explore import note
 from app.tabs.long_video import PROMPTS
 from flextok.loading.registry import ASSETS
@@ -51,14 +51,14 @@ def prebake(name: str, title: str) -> None:
     """Decode an example at every budget, as a visitor would, and keep what the page shows."""
     service = VideoService()
     *_, last = service.reconstruct(Request(str(ASSETS / "examples" / f"{name}.mp4")))
-    shown = {"title": title, **payload(last, service.entry(EMBEDDED), note(EMBEDDED))}
+    shown = {"title": title, **payload(last, service.entry(EMBEDDED), note(last))}
     PREBAKED.mkdir(parents=True, exist_ok=True)
     (PREBAKED / f"{name}.json").write_text(json.dumps(shown) + "\n", encoding="utf-8")
 
 
 def generate() -> None:
     """What Generate and Long video show before a visitor asks: their settings as they stand."""
-    service, request = GeneratorService(), GenerateRequest("bounces")
+    service, request = GeneratorService(ModelStore()), GenerateRequest("bounces")
     clip = generated_payload(list(service.generate(request)), request.said, service.grid(request))
     EXAMPLE_CLIP.parent.mkdir(parents=True, exist_ok=True)
     EXAMPLE_CLIP.write_text(json.dumps(clip) + "\n", encoding="utf-8")

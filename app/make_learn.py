@@ -25,9 +25,9 @@ import tyro
 from torch import Tensor
 
 from app.learn.content import LEARN
-from app.model_store import EMBEDDED, EMBEDDED_GRID
 from app.player import pixels, seeds_payload, sprite
 from app.shipped import EXAMPLES
+from app.store import EMBEDDED, EMBEDDED_GRID
 from flextok.api import load_embedded
 from flextok.data.datasets import ToyboxDataset
 from flextok.loading.checkpoint import load_strict
@@ -36,7 +36,7 @@ from flextok.models.flow_denoiser import FlowDenoiser
 from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.pipelines.sampling import sample_latents
-from flextok.reconstruction import several_seeds
+from flextok.reconstruction import reconstruct, seeds_of
 from flextok.toybox.sampling import TEST_SEEDS
 from flextok.video.clip import Clip
 from flextok.video.pixels import to_float
@@ -89,7 +89,7 @@ def probes() -> dict[str, Any]:
         "registers": replaced(register, clip, REGISTERS),
         "cells": replaced(grid, clip, CELLS),
         "hole": {"cells": (HOLE[1] - HOLE[0]) ** 2, **film(with_hole(grid, clip))},
-        "seeds": [seeds_payload("", several_seeds(register, clip, k, SEEDS)) for k in SEED_BUDGETS],
+        "seeds": [seeds_payload("", list(reconstruct(register, clip, seeds_of(k, SEEDS)))) for k in SEED_BUDGETS],
         "edit": edited(register, clip, ids),
         "frameByFrame": [
             {"latentFrames": t, **film(decode(register, ids[:, :t]))} for t in range(1, ids.shape[1])

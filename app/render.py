@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from app.files import fresh_file
-from app.model_store import budgets
 from app.player import panel_budgets
 from app.refusals import refusal, told
 from app.request import Request
 from app.service import VideoService
+from app.store import budgets
 from flextok import __version__
 from flextok.tokens.clip import ClipTokens
 

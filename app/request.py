@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 
 from app.limits import MAX_FPS, MAX_GUIDANCE, MAX_LENGTH_S, MAX_SEED, MAX_STEPS
-from app.model_store import EMBEDDED
 from app.refusals import refusal, require_number
+from app.store import EMBEDDED
 from flextok.loading.registry import ModelEntry
 
 

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from app import gpu_runs, uploads
-from app.limits import MAX_GUIDANCE, MAX_LATENT_FRAMES, MAX_STEPS
+from app import decoding, uploads
+from app.limits import CHUNK_FRAMES, MAX_GUIDANCE, MAX_LATENT_FRAMES, MAX_STEPS
 from app.memory import give_back
-from app.model_store import EMBEDDED, EMBEDDED_GRID, ModelStore, budgets, decoded_budgets, refuse_on_zero_gpu
 from app.refusals import told
 from app.request import Request
 from app.shipped import EXAMPLES
+from app.store import ModelStore, decoded_budgets, refuse_on_zero_gpu
 from flextok.loading.registry import ModelEntry
 from flextok.tokens.clip import ClipTokens, TokenError, rows_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from flextok.reconstruction import Reconstruction
+    from flextok.reconstruction import Reconstruction, Wanted
     from flextok.video.clip import Clip
 
 NUM_SEEDS = 4
@@ -45,6 +45,8 @@ class Progress:
     """The grid with fewer cells, for all frames."""
     shorter_grid: list[tuple[int, Reconstruction]] = field(default_factory=list)
     """The grid with all its cells, for as many frames as the tokens of a register budget afford."""
+    no_grid: str = ""
+    """Why no grid stands beside it."""
     seconds: float = 0.0
     done: bool = False
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
@@ -61,8 +63,12 @@ class VideoService(ModelStore):
     def cost(self, model: str, also_k: int | None, steps: int, guidance: float) -> str:
         """What `reconstruct` would cost with these settings, in one sentence; empty where nothing is rationed."""
         entry = self.entry(model)
-        tflop = gpu_runs.work_tflop(entry, 17, decoded_budgets(entry, also_k), 1, steps, guidance)
-        return gpu_runs.cost_line(entry, tflop)
+        wanted = decoded_budgets(entry, also_k)
+        tflop = decoding.work_tflop(entry, CHUNK_FRAMES, wanted, steps, guidance)
+        grid, _ = self.grid_of(entry)
+        if grid is not None and entry.source != "embedded":
+            tflop += decoding.work_tflop(grid, CHUNK_FRAMES, wanted[-2:], grid.steps, grid.guidance)
+        return decoding.cost_line(entry, tflop)
 
     @staticmethod
     def example_paths() -> list[Path]:
@@ -79,28 +85,55 @@ class VideoService(ModelStore):
         started = time.perf_counter()
         with told():
             pipe = self.model(entry.id)
-            from flextok.reconstruction import sweep
+            from flextok.reconstruction import budgets_of
 
             clip = uploads.read_clip(request, pipe)
             progress = Progress(clip, "clip read")
             yield progress
-            steps = request.steps or entry.steps
-            guidance = entry.guidance if request.guidance is None else request.guidance
-            if entry.source == "embedded":
-                results = sweep(pipe, clip, budgets(entry, request.also_k), steps, guidance, request.seed)
-            else:
-                wanted = decoded_budgets(entry, request.also_k)
-                order = gpu_runs.make_order(entry, clip, wanted, [request.seed], steps, guidance)
-                results = gpu_runs.run_order(order, clip)
-            for result in results:
-                progress.sweep.append(result)
-                progress.stage = f"decoded k = {result.keep_k}"
+            steps = int(request.steps or entry.steps)
+            guidance = float(entry.guidance if request.guidance is None else request.guidance)
+            wanted = budgets_of(decoded_budgets(entry, request.also_k), int(request.seed))
+            registers = decoding.make_part(entry, clip.video.shape[2], wanted, steps, guidance)
+            grid, pays_for, progress.no_grid = self._grid_part(entry, clip, wanted, steps)
+            job = decoding.Job(clip.video.numpy(), (registers,) if grid is None else (registers, grid))
+            for part, one, result in decoding.run(job, clip, entry.source == "embedded"):
+                if part == 0:
+                    progress.sweep.append(result)
+                    progress.stage = f"decoded k = {result.keep_k}"
+                elif one.latent_frames is None:
+                    progress.coarser_grid.append(result)
+                    progress.stage = f"decoded the grid at {result.keep_k} cells"
+                else:
+                    progress.shorter_grid += [(k, result) for k in pays_for[one]]
+                    progress.stage = "decoded a shorter grid"
                 yield progress
-            if entry.id == EMBEDDED:  # the only model with a grid that was trained beside it
-                yield from self._add_grids(progress, steps, request.seed)
             progress.seconds, progress.done = time.perf_counter() - started, True
             give_back()
             yield progress
+
+    def _grid_part(
+        self, entry: ModelEntry, clip: Clip, registers: Sequence[Wanted], steps: int
+    ) -> tuple[decoding.Part | None, dict[Wanted, list[int]], str]:
+        """What the grid baseline is to decode, and for which budgets of the registers; or why there is none."""
+        from flextok.reconstruction import coarser_grid, shorter_grid
+
+        grid, reason = self.grid_of(entry)
+        if grid is None:
+            return None, {}, reason
+        try:
+            info = self.model(grid.id).info
+        except ValueError as error:  # a clip without a grid is better than none
+            return None, {}, str(error)
+        latent_frames, seed = 1 + (clip.video.shape[2] - 1) // info.temporal_ratio, registers[0].seed
+        coarser = [one for k in info.token_budgets if (one := coarser_grid(info, k, seed)) is not None]
+        pays_for: dict[Wanted, list[int]] = {}
+        for register in registers:
+            shorter = shorter_grid(info, register.keep_k, latent_frames, seed)
+            if shorter is not None:
+                pays_for.setdefault(shorter, []).append(register.keep_k)
+        chosen = steps if entry.source == "embedded" else grid.steps
+        wanted = [*coarser, *pays_for]
+        return decoding.make_part(grid, clip.video.shape[2], wanted, chosen, grid.guidance), pays_for, ""
 
     def seeds(self, request: Request, keep_k: int | None) -> list[Reconstruction]:
         """One budget of a clip, decoded with `NUM_SEEDS` seeds from the request's on.
@@ -114,16 +147,14 @@ class VideoService(ModelStore):
         replace(request, also_k=keep_k).check(entry)
         with told():
             pipe = self.model(entry.id)
-            from flextok.reconstruction import several_seeds
+            from flextok.reconstruction import seeds_of
 
             clip = uploads.read_clip(request, pipe)
-            seeds = [int(request.seed) + i for i in range(NUM_SEEDS)]
-            guidance = entry.guidance if request.guidance is None else request.guidance
-            steps = request.steps or entry.steps
-            if entry.source == "embedded":
-                return several_seeds(pipe, clip, int(keep_k), seeds, steps, guidance)
-            order = gpu_runs.make_order(entry, clip, [int(keep_k)], seeds, steps, guidance)
-            return list(gpu_runs.run_order(order, clip))
+            wanted = seeds_of(int(keep_k), [int(request.seed) + i for i in range(NUM_SEEDS)])
+            guidance = float(entry.guidance if request.guidance is None else request.guidance)
+            part = decoding.make_part(entry, clip.video.shape[2], wanted, int(request.steps or entry.steps), guidance)
+            job = decoding.Job(clip.video.numpy(), (part,))
+            return [result for *_, result in decoding.run(job, clip, entry.source == "embedded")]
 
     # --- tokens ---------------------------------------------------------------------------------------------
 
@@ -217,23 +248,6 @@ class VideoService(ModelStore):
             generator=torch.Generator().manual_seed(tokens.seed),
         )
         return to_uint8(frames.frames[0, :, : tokens.num_frames])
-
-    def _add_grids(self, progress: Progress, steps: int, seed: int) -> Iterator[Progress]:
-        from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
-        from flextok.reconstruction import grid_at_equal_tokens, sweep
-
-        grid = self.model(EMBEDDED_GRID)
-        assert isinstance(grid, VideoTokenizerPipeline)
-        for result in sweep(grid, progress.clip, grid.info.token_budgets, steps, seed=seed):
-            progress.coarser_grid.append(result)
-            progress.stage = f"decoded the grid at {result.keep_k} cells"
-            yield progress
-        for decoded in progress.sweep:
-            shorter = grid_at_equal_tokens(grid, progress.clip, decoded.keep_k, "fewer frames", steps, seed)
-            if shorter is not None:
-                progress.shorter_grid.append((decoded.keep_k, shorter))
-        progress.stage = "decoded the shorter grids"
-        yield progress
 
 
 def check_weights(tokens: ClipTokens, fingerprint: str, num_ids: int, entry: ModelEntry) -> None:

@@ -21,7 +21,7 @@ TITLE = "FlexTok Video"
 def build_demo(service: VideoService) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         gr.Markdown(f"# {TITLE}\nVideo as tokens that go from coarse to fine: stop anywhere, get the whole clip.")
-        generators = GeneratorService()
+        generators = GeneratorService(service)
         shared, names = Shared(), dict[str, gr.Tab]()
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Explore", id="explore") as names["explore"]:

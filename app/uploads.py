@@ -26,12 +26,12 @@ from app.request import Request, asked_frames, parse_crop
 if TYPE_CHECKING:
     import numpy as np
 
-    from app.gpu_runs import Pipeline
+    from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
     from flextok.video.clip import Clip
     from flextok.video.read import VideoInfo
 
 
-def read_clip(request: Request, pipe: Pipeline) -> Clip:
+def read_clip(request: Request, pipe: VideoTokenizerPipeline) -> Clip:
     """The part of a file that a request asks for, as the model takes it; ValueError says what is wrong."""
     fps = float(request.fps or pipe.info.fps)
     plan = pipe.plan

@@ -37,7 +37,7 @@ class Reconstruct:
         if not self.k:
             raise ValueError("--k names no budget")
         from flextok.api import load_tokenizer
-        from flextok.reconstruction import sweep
+        from flextok.reconstruction import budgets_of, reconstruct
         from flextok.video.pixels import to_uint8
         from flextok.video.strip import side_by_side
         from flextok.video.write import write_video
@@ -54,7 +54,7 @@ class Reconstruct:
         self.out.mkdir(parents=True, exist_ok=True)
         shown = [("original", to_uint8(clip.video[0, :, : clip.num_real]))]
         rows = []
-        for result in sweep(pipe, clip, self.k, self.steps, self.guidance, self.seed):
+        for result in reconstruct(pipe, clip, budgets_of(self.k, self.seed), self.steps, self.guidance):
             frames = to_uint8(result.frames[0])
             write_video(frames, self.out / f"k{result.keep_k:03d}.mp4", clip.fps)
             shown.append((result.label, frames))

@@ -11,7 +11,7 @@ from flextok.loading.checkpoint import WEIGHTS_NAME, load_strict
 from flextok.loading.errors import CheckpointError
 from flextok.loading.hub import MissingFileError, download, is_repo_id
 from flextok.loading.json_file import read_json
-from flextok.loading.registry import ASSETS, MODELS
+from flextok.loading.registry import ASSETS, MODELS, VIDTOK
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
 from flextok.models.register_tokenizer import RegisterTokenizer
@@ -19,7 +19,7 @@ from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.released.load import is_released, load_released
 from flextok.released.placement import DeviceMap
 from flextok.released.preprocess import DEFAULT_FPS
-from flextok.released.vidtok_grid import FILE, REPO, load_vidtok_grid
+from flextok.released.vidtok_grid import FILE, load_vidtok_grid
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 
 DEFAULT_PIXELS = 256
@@ -74,7 +74,7 @@ def load_tokenizer(
         if device_map is not None or reference:
             raise ValueError(f"device_map and reference are for released checkpoints, which {name!r} is not")
         path, pixels = grid
-        path = path or download(REPO, (FILE,), revision) / FILE
+        path = path or download(VIDTOK, (FILE,), revision) / FILE
         return load_vidtok_grid(path, pixels, DEFAULT_FPS, name, device or "cpu", dtype)
     folder = _own_format(name, revision)
     if folder is None:
@@ -93,11 +93,11 @@ def _vidtok(name: str) -> tuple[Path | None, int] | None:
         ValueError: what stands behind the @ is no number.
     """
     source, _, pixels = name.partition("@")
-    if source != REPO and not source.endswith(".ckpt"):
+    if source != VIDTOK and not source.endswith(".ckpt"):
         return None
     if pixels and not pixels.isdecimal():
         raise ValueError(f"{name!r}: behind the @ stands the height of clips in pixels, such as 128")
-    return None if source == REPO else Path(source), int(pixels or DEFAULT_PIXELS)
+    return None if source == VIDTOK else Path(source), int(pixels or DEFAULT_PIXELS)
 
 
 def load_embedded(name: str, dtype: torch.dtype | None = None) -> VideoTokenizerPipeline:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from flextok.loading.registry import ModelEntry
+from flextok.loading.registry import VIDTOK, ModelEntry, grid_entry
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,16 @@ def availability(entry: ModelEntry) -> Availability:
 
     May ask the Hub for a file's headers, which takes up to a few seconds without a network.
     """
-    if not entry.needs_gpu:
-        return Availability("cpu")
     from flextok.loading.hub import why_unavailable
+
+    def fetched() -> str:
+        if entry.source != "hub":
+            return ""
+        repo = entry.id.partition("@")[0]
+        return why_unavailable(repo, "README.md" if repo == VIDTOK else "config.json")
+
+    if not entry.needs_gpu:
+        return Availability("cpu", fetched())
     from flextok.released.load import default_device
     from flextok.released.memory import GIB, free_bytes
 
@@ -41,7 +48,7 @@ def availability(entry: ModelEntry) -> Availability:
         return Availability(
             device.type, f"needs {entry.memory_gib:.1f} GiB of GPU memory, this machine has {free:.1f} GiB free"
         )
-    return Availability(device.type, why_unavailable(entry.id) if entry.source == "hub" else "")
+    return Availability(device.type, fetched())
 
 
 def local_id(source: str) -> str:
@@ -60,7 +67,9 @@ def describe_local(source: str) -> tuple[ModelEntry, Availability]:
     from flextok.released.load import default_device, describe_released, is_released
     from flextok.released.memory import GIB
 
-    def entry(pixels: int, k: int, num_ids: int, parameters: int, steps: int, guidance: float) -> ModelEntry:
+    def entry(
+        pixels: int, k: int, num_ids: int, parameters: int, steps: int, guidance: float, grid: str = ""
+    ) -> ModelEntry:
         millions, gib = parameters / 1e6, parameters * 4 / GIB
         work, unknown = 0.0, "not stated"
         return ModelEntry(
@@ -77,6 +86,7 @@ def describe_local(source: str) -> tuple[ModelEntry, Availability]:
             guidance,
             unknown,
             unknown,
+            grid,
         )
 
     try:
@@ -86,5 +96,6 @@ def describe_local(source: str) -> tuple[ModelEntry, Availability]:
         return entry(0, 1, 2, 0, 1, 1.0), Availability("cpu", str(error))
     if info.kind != "register":
         return entry(info.height, 1, 2, 0, 1, 1.0), Availability("cpu", "is a grid tokenizer, which has no prefix")
-    described = entry(info.height, info.num_registers, info.num_ids, info.parameters, steps, guidance)
+    grid = grid_entry(info.height).id if is_released(Path(source)) else ""  # the authors' clips are its own
+    described = entry(info.height, info.num_registers, info.num_ids, info.parameters, steps, guidance, grid)
     return described, Availability(default_device().type)

@@ -1,4 +1,4 @@
-"""Reconstruct a clip at several token budgets, coarsest first: what the command line, the app and the benches share."""
+"""Reconstruct a clip in several ways, and measure each: what the command line, the app and the benches share."""
 
 from __future__ import annotations
 
@@ -6,14 +6,35 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from flextok.metrics.reconstruction import psnr, ssim
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
+from flextok.pipelines.tokenizer_info import TokenizerInfo
 from flextok.video.clip import Clip
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One way to decode a clip: how many tokens of each latent frame, from which noise, and of how many frames."""
+
+    keep_k: int
+    label: str
+    seed: int = 0
+    latent_frames: int | None = None
+    """The first ones alone; None is all of them."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """`frames` (1, 3, T, H, W), not clamped, and what they cost."""
+
+    wanted: Wanted
+    frames: Tensor
+    num_tokens: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -30,124 +51,90 @@ class Reconstruction:
     seconds: float
 
 
-def sweep(
+def budgets_of(keep_k: Sequence[int], seed: int = 0) -> list[Wanted]:
+    """Each budget once, ascending, all from the same noise so that only the tokens differ."""
+    return [Wanted(k, f"k = {k}", seed) for k in sorted(set(keep_k))]
+
+
+def seeds_of(keep_k: int, seeds: Sequence[int]) -> list[Wanted]:
+    """The same tokens from several noises: what differs is what the decoder invents."""
+    return [Wanted(keep_k, f"seed {seed}", seed) for seed in seeds]
+
+
+def coarser_grid(grid: TokenizerInfo, keep_k: int, seed: int = 0) -> Wanted | None:
+    """The finest grid of at most keep_k cells a latent frame, for all frames; None where even the coarsest has more."""
+    sizes = [size for size in grid.token_budgets if size <= keep_k]
+    if not sizes:
+        return None
+    side = math.isqrt(max(sizes))
+    return Wanted(side * side, f"grid {side}x{side}", seed)
+
+
+def shorter_grid(grid: TokenizerInfo, keep_k: int, latent_frames: int, seed: int = 0) -> Wanted | None:
+    """All cells, for as many latent frames as keep_k registers in each of `latent_frames` pay for; None if for none."""
+    cells = grid.num_registers
+    affordable = keep_k * latent_frames // cells
+    if affordable < 1:
+        return None
+    chunk = 1 + (grid.chunk_frames - 1) // grid.temporal_ratio
+    if affordable > chunk:  # whole chunks only: a part of a later one cannot be decoded by itself
+        affordable = chunk + (affordable - chunk) // (chunk - 1) * (chunk - 1)
+    return Wanted(cells, "grid, fewer frames", seed, affordable)
+
+
+def decode(
     pipe: VideoTokenizerPipeline,
-    clip: Clip,
-    budgets: Sequence[int],
+    video: Tensor,
+    wanted: Sequence[Wanted],
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
-    seed: int = 0,
-) -> Iterator[Reconstruction]:
-    """Reconstruct `clip` at each budget, in ascending order, all from the same noise so that only the tokens differ.
+) -> Iterator[Decoded]:
+    """Tokenize a clip (1, 3, T, H, W) and decode it in every wanted way, in this order.
 
     Raises:
         ValueError: a budget the tokenizer does not have.
     """
-    ids = None
-    for k in sorted(set(budgets)):
+    known: dict[int | None, Tensor] = {}
+    for one in wanted:
         started = time.perf_counter()
         grid = pipe.info.kind == "grid"
-        if grid:
-            ids = pipe.tokenize(clip.video, keep_k=k)  # another grid, other tokens
-        elif ids is None:
-            ids = pipe.tokenize(clip.video)
-        generator = torch.Generator().manual_seed(seed)
+        size = one.keep_k if grid else None  # another grid has other tokens; registers have one set
+        if size not in known:
+            known[size] = pipe.tokenize(video, size)
+        ids = known[size][:, : one.latent_frames]
         frames = pipe.detokenize(
             ids,
-            keep_k=None if grid else k,
+            keep_k=None if grid else one.keep_k,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
-            generator=generator,
+            generator=torch.Generator().manual_seed(one.seed),
         ).frames
-        yield measure(pipe, clip, frames, k, f"k = {k}", ids.shape[1] * k, time.perf_counter() - started)
+        yield Decoded(one, frames, ids.shape[1] * one.keep_k, time.perf_counter() - started)
 
 
-def several_seeds(
+def measure(decoded: Decoded, clip: Clip, num_ids: int) -> Reconstruction:
+    """Compare decoded frames with the real frames of the clip that they cover."""
+    length = min(decoded.frames.shape[2], clip.num_real)
+    shown, source = decoded.frames[:, :, :length].cpu(), clip.video[:, :, :length]
+    return Reconstruction(
+        label=decoded.wanted.label,
+        keep_k=decoded.wanted.keep_k,
+        frames=shown,
+        num_tokens=decoded.num_tokens,
+        num_bytes=math.ceil(decoded.num_tokens * math.ceil(math.log2(num_ids)) / 8),
+        psnr_db=float(psnr(shown, source)[0]),
+        ssim=float(ssim(shown, source)[0]),
+        seconds=decoded.seconds,
+    )
+
+
+def reconstruct(
     pipe: VideoTokenizerPipeline,
     clip: Clip,
-    keep_k: int,
-    seeds: Sequence[int],
+    wanted: Sequence[Wanted],
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
-) -> list[Reconstruction]:
-    """The same tokens decoded from several noises, as one batch: what differs is what the decoder invents.
-
-    Raises:
-        ValueError: a budget the tokenizer does not have, or no seed.
-    """
-    if not seeds:
-        raise ValueError("seeds is empty")
-    started = time.perf_counter()
-    ids = pipe.tokenize(clip.video)
-    frames = pipe.detokenize(
-        ids,
-        keep_k=keep_k,
-        num_inference_steps=num_inference_steps,
-        guidance_scale=guidance_scale,
-        generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-    ).frames
-    seconds = (time.perf_counter() - started) / len(seeds)
-    videos = zip(seeds, frames.split(1), strict=True)
-    return [measure(pipe, clip, v, keep_k, f"seed {seed}", ids.shape[1] * keep_k, seconds) for seed, v in videos]
-
-
-def grid_at_equal_tokens(
-    grid: VideoTokenizerPipeline,
-    clip: Clip,
-    keep_k: int,
-    option: Literal["coarser", "fewer frames"],
-    num_inference_steps: int | None = None,
-    seed: int = 0,
-) -> Reconstruction | None:
-    """What a 3D grid can do with the keep_k * t tokens that registers get: a coarser grid, or only the first frames.
-
-    Returns:
-        None where "fewer frames" leaves not even one latent frame.
-    """
-    if option not in ("coarser", "fewer frames"):
-        raise ValueError(f"option={option!r} must be 'coarser' or 'fewer frames'")
-    started = time.perf_counter()
-    info = grid.info
-    if option == "coarser":
-        k = max(size for size in info.token_budgets if size <= keep_k)
-        ids = grid.tokenize(clip.video, k)
-        label = f"grid {math.isqrt(k)}x{math.isqrt(k)}"
-    else:
-        k = info.num_registers
-        ids = grid.tokenize(clip.video)
-        affordable = keep_k * ids.shape[1] // k
-        if affordable < 1:
-            return None
-        ids = ids[:, :affordable]
-        chunk = 1 + (info.chunk_frames - 1) // info.temporal_ratio
-        if affordable > chunk:  # whole chunks only: a part of a later one cannot be decoded by itself
-            ids = ids[:, : chunk + (affordable - chunk) // (chunk - 1) * (chunk - 1)]
-        label = "grid, fewer frames"
-    generator = torch.Generator().manual_seed(seed)
-    frames = grid.detokenize(ids, num_inference_steps=num_inference_steps, generator=generator).frames
-    return measure(grid, clip, frames, k, label, ids.shape[1] * k, time.perf_counter() - started)
-
-
-def measure(
-    pipe: VideoTokenizerPipeline,
-    clip: Clip,
-    frames: Tensor,
-    k: int,
-    label: str,
-    num_tokens: int,
-    seconds: float,
-) -> Reconstruction:
-    """Compare decoded frames with the real frames of the clip that they cover."""
-    length = min(frames.shape[2], clip.num_real)
-    shown, reference = frames[:, :, :length].cpu(), clip.video[:, :, :length]
-    bits = math.ceil(math.log2(pipe.info.num_ids))
-    return Reconstruction(
-        label=label,
-        keep_k=k,
-        frames=frames[:, :, : clip.num_real].cpu(),
-        num_tokens=num_tokens,
-        num_bytes=math.ceil(num_tokens * bits / 8),
-        psnr_db=float(psnr(shown, reference)[0]),
-        ssim=float(ssim(shown, reference)[0]),
-        seconds=seconds,
-    )
+) -> Iterator[Reconstruction]:
+    """`decode`, measured against the clip."""
+    for decoded in decode(pipe, clip.video, wanted, num_inference_steps, guidance_scale):
+        yield measure(decoded, clip, pipe.info.num_ids)

@@ -19,7 +19,7 @@ from flextok.data import ToyboxDataset, probe_video, read_video, to_float
 from flextok.loading.registry import ASSETS
 from flextok.metrics.reconstruction import psnr
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
-from flextok.reconstruction import grid_at_equal_tokens, sweep
+from flextok.reconstruction import budgets_of, coarser_grid, reconstruct, shorter_grid
 from flextok.toybox.sampling import TEST_SEEDS
 from flextok.video.clip import Clip
 
@@ -76,17 +76,18 @@ def test_later_frames_never_change_earlier_tokens(register: VideoTokenizerPipeli
 
 def test_grid_at_equal_tokens(grid: VideoTokenizerPipeline, video: torch.Tensor) -> None:
     clip = Clip(video[:1], 17, 8.0)
-    coarse = grid_at_equal_tokens(grid, clip, 20, "coarser", 2)
+    coarse, few = coarser_grid(grid.info, 20), shorter_grid(grid.info, 32, 5)
     assert coarse is not None
-    assert (coarse.keep_k, coarse.num_tokens, coarse.frames.shape[2]) == (16, 80, 17)
-    few = grid_at_equal_tokens(grid, clip, 32, "fewer frames", 2)
     assert few is not None
-    assert (few.num_tokens, few.frames.shape[2]) == (128, 5)
-    assert grid_at_equal_tokens(grid, clip, 8, "fewer frames", 2) is None
+    coarse_result, few_result = reconstruct(grid, clip, [coarse, few], 2)
+    assert (coarse_result.label, coarse_result.num_tokens, coarse_result.frames.shape[2]) == ("grid 4x4", 80, 17)
+    assert (few_result.num_tokens, few_result.frames.shape[2]) == (128, 5)
+    assert shorter_grid(grid.info, 8, 5) is None
+    assert shorter_grid(grid.info, 64, 9) == shorter_grid(grid.info, 64, 12)  # whole chunks of 4 after the first
 
 
 def test_bytes_are_counted_in_bits_of_an_id(register: VideoTokenizerPipeline, video: torch.Tensor) -> None:
-    results = list(sweep(register, Clip(video[:1], 17, 8.0), (8, 1), 1))
+    results = list(reconstruct(register, Clip(video[:1], 17, 8.0), budgets_of((8, 1)), 1))
     assert [(r.keep_k, r.num_tokens, r.num_bytes) for r in results] == [(1, 5, 7), (8, 40, 50)]
 
 

@@ -87,7 +87,8 @@ function chartPoints(results, range, width, height) {
 function chartRange(payload) {
   const all = [...payload.registers, ...payload.grid].map((result) => result.psnr).filter(Number.isFinite);
   const low = Math.floor(Math.min(...all) / 2) * 2;
-  return { low, high: Math.max(Math.ceil(Math.max(...all) / 2) * 2, low + 2), maxK: payload.maxK };
+  const maxK = Math.max(payload.maxK, ...payload.grid.map((result) => result.k));
+  return { low, high: Math.max(Math.ceil(Math.max(...all) / 2) * 2, low + 2), maxK };
 }
 
 const SPEEDS = [0.25, 0.5, 1, 2];
@@ -451,6 +452,8 @@ function mountPlayer(element, props, watch, trigger, server) {
       if (coarser.k < k) lines.push(`the largest grid within ${k * payload.latentFrames} tokens`);
       panels.append(panel("grid-coarser", "3D grid, coarser cells", lines, coarser.sprite, coarser.frames));
     }
+    const whole = payload.grid.length === 1 && !coarser ? payload.grid[0] : null; // a grid of one size has no fewer
+    if (whole) panels.append(panel("grid-whole", "3D grid, all its tokens", resultLines(whole), whole.sprite, whole.frames));
     const shorter = atBudget(payload.shortGrid, k);
     if (shorter) {
       panels.append(panel("grid-shorter", "3D grid, fewer frames", resultLines(shorter), shorter.sprite, shorter.frames));

@@ -24,7 +24,6 @@ from app.limits import (
     MAX_UPLOAD_MB,
     MAX_UPLOAD_S,
 )
-from app.model_store import EMBEDDED
 from app.picker import model_picker, picker_rows, show_models
 from app.player import example_buttons, payload, player, prebaked, prebaked_names, qualities, seeds_payload, sprite
 from app.refusals import as_plain_text, reason_in_status, refusal
@@ -35,6 +34,7 @@ from app.share import Shared, choice, number
 from app.share import crop as crop_text
 from app.shipped import EXAMPLES
 from app.stopping import AFTER_CANCEL, stopping
+from app.store import EMBEDDED
 
 INTRO = (
     "A clip becomes 5 latent frames of **K tokens each, ordered from coarse to fine**: keep the first k of each and "
@@ -154,7 +154,7 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
         settings = request_of(video, start_s, length_s, fps, crop, steps, guidance, seed, model)
         request = replace(settings, also_k=also_k or None)
         for progress in service.reconstruct(request):
-            clip = payload(progress, service.entry(model), note(model))
+            clip = payload(progress, service.entry(model), note(progress))
             yield status_line(progress), clip, qualities(clip, settings)
 
     reconstruct = reason_in_status(reconstruct)
@@ -275,8 +275,7 @@ def status_line(progress: Progress) -> str:
     return f"Working: {progress.stage} ..."
 
 
-def note(model: str) -> str:
+def note(progress: Progress) -> str:
     """What a viewer should know of the numbers on the screen."""
-    if model == EMBEDDED:
-        return "PSNR against the source at the model's size. The same noise for every k, so only the tokens differ."
-    return "PSNR against the source at the model's size. No grid was trained beside this model to compare with."
+    words = "PSNR against the source at the model's size. The same noise for every k, so only the tokens differ."
+    return f"{words} No 3D grid beside it: {progress.no_grid}." if progress.no_grid else words

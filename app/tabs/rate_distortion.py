@@ -8,7 +8,6 @@ from typing import Any
 
 import gradio as gr
 
-from app.model_store import EMBEDDED
 from app.plots import (
     LATENT_FRAMES,
     METRICS,
@@ -23,6 +22,7 @@ from app.plots import (
 )
 from app.service import VideoService
 from app.share import Shared, choice, number
+from app.store import EMBEDDED
 
 PROTOCOL = (
     "Each point is the mean over a set of clips that no model was trained on, decoded with the default sampler and "

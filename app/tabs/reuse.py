@@ -6,11 +6,11 @@ from typing import Any
 
 import gradio as gr
 
-from app.model_store import EMBEDDED
 from app.player import prebaked_names
 from app.render import FORMS, Form, render
 from app.service import VideoService
 from app.snippets import clip_name, curl_snippet, python_snippet
+from app.store import EMBEDDED
 from app.tabs.explore import LANE, QUIET, Explore, request_of
 
 HELP = (

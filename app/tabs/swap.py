@@ -7,13 +7,13 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from app.model_store import EMBEDDED
 from app.player import likeness, pair_payload, player, prebaked, prebaked_names
 from app.recolour import turn_hue
 from app.refusals import refusal, told
 from app.service import VideoService
 from app.share import Shared, choice, number
 from app.shipped import EXAMPLES
+from app.store import EMBEDDED
 from app.tabs.explore import LANE, SETTINGS, Explore, request_of
 from flextok.tokens.clip import ClipTokens
 from flextok.tokens.edit import swap_prefix

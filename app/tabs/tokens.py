@@ -9,11 +9,11 @@ from typing import Any
 import gradio as gr
 
 from app.files import fresh_file
-from app.model_store import EMBEDDED
 from app.player import likeness, pair_payload, player
 from app.refusals import as_plain_text, told
 from app.service import VideoService
 from app.share import OPENED, query_of
+from app.store import EMBEDDED
 from app.tabs.explore import LANE, QUIET, Explore, request_of
 from app.token_strip import edits_from_page, strip_value, token_strip
 from flextok.tokens.clip import ClipTokens

@@ -230,9 +230,7 @@ class TemporalDown(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         n = x.shape[1] // 2
         mean = x[:, 0 : 2 * n : 2] + x[:, 1 : 2 * n : 2]  # frames 2i and 2i + 1 ...
-        mean[:, 1:] += x[
-            :, 1 : 2 * n - 1 : 2
-        ]  # ... and 2i - 1: before the first, zeros or itself
+        mean[:, 1:] += x[:, 1 : 2 * n - 1 : 2]  # ... and 2i - 1: before the first, zeros or itself
         if self.repeats_first:
             mean[:, 0] += x[:, 0]
         return torch.lerp(self.conv(x), mean / 3, torch.sigmoid(self.mix_factor))

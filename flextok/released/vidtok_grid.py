@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from flextok.chunking import ChunkPlan
 from flextok.loading.errors import CheckpointError, first_line
+from flextok.loading.registry import VIDTOK
 from flextok.models.contract import Denoiser, TokenizerOutput
 from flextok.pipelines.pipeline_tokenizer import Conventions, VideoTokenizerPipeline
 from flextok.quantizers.fsq import FSQ
@@ -25,7 +26,6 @@ from flextok.released.vae import SPATIAL_RATIO, TEMPORAL_RATIO, VAESize, VidTok
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 from flextok.video.clip import ClipReader
 
-REPO = "microsoft/VidTok"
 FILE = "checkpoints/vidtok_fsq_causal_488_262144.ckpt"
 LEVELS_PER_CHANNEL = 8
 CHUNK_FRAMES, OVERLAP = 17, 1
@@ -121,7 +121,7 @@ def load_vidtok_grid(
     path: Path,
     pixels: int,
     fps: float,
-    name: str = REPO,
+    name: str = VIDTOK,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
 ) -> VideoTokenizerPipeline:
@@ -203,4 +203,4 @@ def vidtok_size(weights: Mapping[str, Tensor], name: str) -> VAESize:
 
 
 def _refuse_to_save(_pipe: VideoTokenizerPipeline, _folder: Path) -> None:
-    raise ValueError(f"the grid baseline is saved by nobody but its authors: load it from {REPO}")
+    raise ValueError(f"the grid baseline is saved by nobody but its authors: load it from {VIDTOK}")

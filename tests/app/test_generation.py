@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from app.generation import GenerateRequest, GeneratorService, generated_payload, with_chunk_bar
+from app.store import ModelStore
 
 
 @pytest.fixture(scope="module")
 def service() -> GeneratorService:
-    return GeneratorService()
+    return GeneratorService(ModelStore())
 
 
 def test_one_sequence_at_every_budget(service: GeneratorService) -> None:

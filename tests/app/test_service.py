@@ -11,11 +11,11 @@ import pytest
 import torch
 from gradio_client import Client, handle_file
 
-from app.model_store import EMBEDDED
 from app.picker import picker_rows
 from app.player import seeds_payload
 from app.request import Request
 from app.service import VideoService
+from app.store import EMBEDDED
 from flextok.availability import Availability, local_id
 from flextok.loading.registry import list_models
 

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 
-from app import gpu_runs
+from app import decoding
 from app.service import VideoService
 from app.shipped import EXAMPLES
 from flextok.loading.registry import MODELS
+from flextok.reconstruction import Wanted
 
 HERE = Path(__file__).parent
 CASE = HERE.parent / "released/cases/case_a"
@@ -84,7 +85,7 @@ def test_a_released_model_runs_in_a_fork_for_the_declared_seconds(space: tuple[C
     assert budgets[0] == 1
     assert len(budgets) < 5  # fewer than off ZeroGPU, where seconds are not rationed
     (run,) = runs(log)
-    assert run["name"] == "decode_order"
+    assert run["name"] == "decode_on_gpu"
     assert run["results"] == len(budgets)
     assert run["declared_s"] <= 20
     assert run["pid"] != os.getpid()
@@ -93,35 +94,36 @@ def test_a_released_model_runs_in_a_fork_for_the_declared_seconds(space: tuple[C
 def test_errors_inside_the_fork_reach_the_page_as_sentences(space: tuple[Client, Path]) -> None:
     client, _ = space
     with pytest.raises(Exception, match="cannot run here"):
-        client.predict(handle_file(EXAMPLE), model=MODELS[-1].id, api_name="/reconstruct")
+        client.predict(handle_file(EXAMPLE), model="EPFL-VILAB/videoflextok_d18_d28", api_name="/reconstruct")
 
 
-def order(entry_steps: int = 30, tflop: float = 100.0) -> gpu_runs.Order:
-    return gpu_runs.Order("x", np.zeros((1, 3, 17, 8, 8), np.float32), (1, 4), (0,), entry_steps, 20.0, tflop)
+def job(tflop: float) -> decoding.Job:
+    part = decoding.Part("x", (Wanted(1, "k = 1"), Wanted(4, "k = 4")), 30, 20.0, tflop)
+    return decoding.Job(np.zeros((1, 3, 17, 8, 8), np.float32), (part,))
 
 
 def test_durations_follow_the_work_and_are_refused_when_too_long() -> None:
-    released = [entry for entry in MODELS if entry.needs_gpu]
+    released = [entry for entry in MODELS if entry.needs_gpu and entry.kind == "register"]
     for entry in released:
-        work = gpu_runs.work_tflop(entry, 17, [1], 1, entry.steps, entry.guidance)
-        assert work < gpu_runs.work_tflop(entry, 17, [1, 256], 1, entry.steps, entry.guidance)
-        assert work < gpu_runs.work_tflop(entry, 81, [1], 1, entry.steps, entry.guidance)
-        assert work > gpu_runs.work_tflop(entry, 17, [1], 1, entry.steps // 2, entry.guidance)
-        assert work > gpu_runs.work_tflop(entry, 17, [1], 1, entry.steps, 1.0)
+        work = decoding.work_tflop(entry, 17, [1], entry.steps, entry.guidance)
+        assert work < decoding.work_tflop(entry, 17, [1, 256], entry.steps, entry.guidance)
+        assert work < decoding.work_tflop(entry, 81, [1], entry.steps, entry.guidance)
+        assert work > decoding.work_tflop(entry, 17, [1], entry.steps // 2, entry.guidance)
+        assert work > decoding.work_tflop(entry, 17, [1], entry.steps, 1.0)
         # One guided decoding with all tokens is what the registry states.
-        full = gpu_runs.work_tflop(entry, 17, [entry.num_registers], 1, entry.steps, entry.guidance)
+        full = decoding.work_tflop(entry, 17, [entry.num_registers], entry.steps, entry.guidance)
         assert entry.tflop_per_clip <= full < 1.2 * entry.tflop_per_clip
-        assert gpu_runs.duration(order(tflop=work)) <= 15
-    assert gpu_runs.duration(order(tflop=400)) > gpu_runs.duration(order(tflop=40))
+        assert decoding.duration(job(work)) <= 15
+    assert decoding.duration(job(400)) > decoding.duration(job(40))
     with pytest.raises(gr.Error, match="fewer steps"):
-        gpu_runs.duration(order(tflop=1e5))
+        decoding.duration(job(1e5))
 
 
 def test_the_cost_is_said_before_the_click(monkeypatch: pytest.MonkeyPatch) -> None:
-    embedded, released = MODELS[0], MODELS[-1]
-    assert gpu_runs.cost_line(released, 400) == ""
-    monkeypatch.setattr(gpu_runs, "ZERO_GPU", True)
-    assert "no GPU quota" in gpu_runs.cost_line(embedded, 0.1)
-    assert "14 s" in gpu_runs.cost_line(released, 400)
-    assert "lower the steps" in gpu_runs.cost_line(released, 1e5)
-    assert VideoService().cost("embedded", None, 4, 1.0) == gpu_runs.cost_line(embedded, 0.1)
+    embedded, released = MODELS[0], next(entry for entry in MODELS if entry.pixels == 256)
+    assert decoding.cost_line(released, 400) == ""
+    monkeypatch.setattr(decoding, "ZERO_GPU", True)
+    assert "no GPU quota" in decoding.cost_line(embedded, 0.1)
+    assert "14 s" in decoding.cost_line(released, 400)
+    assert "lower the steps" in decoding.cost_line(released, 1e5)
+    assert VideoService().cost("embedded", None, 4, 1.0) == decoding.cost_line(embedded, 0.1)

@@ -10,7 +10,10 @@ import torch
 from flextok.api import load_tokenizer
 from flextok.bench.footprint import footprint
 from flextok.bench.released import count_flops
-from flextok.loading.registry import ModelEntry, list_models
+from flextok.loading.registry import VIDTOK, ModelEntry, list_models
+from flextok.released.memory import GIB, peak_bytes
+from flextok.released.vae import VAESize
+from flextok.released.vidtok_grid import VidTokGrid
 
 CONFIGS = Path(__file__).parent.parent / "released/cases/plausible"
 ENTRIES = {entry.id: entry for entry in list_models()}
@@ -39,3 +42,19 @@ def test_embedded_models_are_what_the_registry_says(entry: ModelEntry) -> None:
     clip = torch.zeros(1, 3, info.chunk_frames, info.height, info.width)
     work = count_flops(lambda: pipe.detokenize(pipe.tokenize(clip))) / 1e12
     assert entry.tflop_per_clip == pytest.approx(work, rel=0.05)
+
+
+@pytest.mark.parametrize("pixels", [128, 256])
+def test_the_released_grid_takes_what_its_shape_takes(pixels: int) -> None:
+    entry = ENTRIES[f"{VIDTOK}@{pixels}"]
+    with torch.device("meta"):
+        grid = VidTokGrid(VAESize(latent_channels=6, has_variance=False), pixels)
+    assert (entry.num_registers, entry.num_ids) == (grid.token_budgets[-1], grid.quantizer.num_ids)
+    assert entry.parameters_m == pytest.approx(sum(p.numel() for p in grid.parameters()) / 1e6, rel=0.01)
+    _, h, w = grid.latent_size
+    video, latents = torch.empty(1, 3, 17, pixels, pixels, device="meta"), torch.empty(1, 6, 5, h, w, device="meta")
+    encode, decode = (lambda: grid.vidtok.encode(video)), (lambda: grid.vidtok.decode(latents))
+    assert entry.tflop_per_clip == pytest.approx((count_flops(encode) + count_flops(decode)) / 1e12, rel=0.05)
+    weights = list(grid.parameters())
+    peak = max(peak_bytes(encode, weights), peak_bytes(decode, weights)) + sum(4 * p.numel() for p in weights)
+    assert entry.memory_gib == pytest.approx(peak / 2 / GIB, rel=0.05)  # in bfloat16
