@@ -13,14 +13,14 @@ import gradio as gr
 import numpy as np
 
 from app.files import fresh_file
+from app.page import LANE, ShownClip
 from app.player import prebaked, prebaked_names
-from app.plots import SETS, results
+from app.plots import SETS, csv_rows, results
 from app.refusals import refusal, told
 from app.render import enlarged, whole
+from app.request import Request, with_settings
 from app.service import VideoService
 from app.store import EMBEDDED, budgets
-from app.tabs.explore import LANE, Explore, request_of
-from app.tabs.rate_distortion import csv_rows
 from app.token_strip import edits_from_page
 from flextok.chunking import num_latent_frames
 from flextok.tokens.edit import apply_edits
@@ -31,7 +31,7 @@ from flextok.tokens.link import pack, unpack
 LIGHT: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "light"}
 
 
-def build(service: VideoService, clip: Explore) -> None:
+def build(service: VideoService, clip: ShownClip) -> None:
     """Register the endpoints; nothing of this is seen on the page."""
 
     def list_models() -> list[dict[str, Any]]:
@@ -93,19 +93,9 @@ def build(service: VideoService, clip: Explore) -> None:
     for light in (list_models, list_examples, budget, edit_tokens, swap_tokens, token_link, open_link, rate_distortion):
         gr.api(light, **LIGHT)
 
-    def tokenize(
-        video: str | None,
-        start_s: float = 0.0,
-        length_s: float = 0.0,
-        fps: float = 0.0,
-        crop: str = "",
-        steps: int | None = None,
-        guidance: float | None = None,
-        seed: int = 0,
-        model: str = EMBEDDED,
-    ) -> dict[str, Any]:
+    def tokenize(video: str | None, *settings: Any) -> dict[str, Any]:
         """Tokens of a video as a JSON token file: ids, model, fingerprint of its weights, and how to decode them."""
-        tokens, _ = service.tokenize(request_of(video, start_s, length_s, fps, crop, steps, guidance, seed, model))
+        tokens, _ = service.tokenize(Request.of(video, *settings))
         return to_json(tokens)
 
     def decode_tokens(tokens: dict[str, Any], keep_k: int | None = None) -> str:
@@ -127,7 +117,7 @@ def build(service: VideoService, clip: Explore) -> None:
         few = gr.Number(2, label="Tokens kept", precision=0)
         picture, file, made = gr.Image(type="filepath"), gr.File(label="Video"), gr.JSON(label="Tokens")
         called = gr.Button()
-    called.click(tokenize, list(clip.settings), made, api_name="tokenize", **LANE)
+    called.click(with_settings(tokenize), list(clip.settings), made, api_name="tokenize", **LANE)
     called.click(decode_tokens, [tokens, keep_k], file, api_name="decode_tokens", **LANE)
     called.click(edit_first_frame, [tokens, picture, few], file, api_name="edit_first_frame", **LANE)
 

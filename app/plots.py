@@ -230,3 +230,18 @@ def styled(figure: go.Figure, x_title: str, y_title: str, powers: Iterable[int] 
 def tokens_needed(values: Mapping[int, float], threshold: float) -> int | None:
     """The smallest budget that reaches a quality; None if none does."""
     return next((k for k in sorted(values) if values[k] >= threshold), None)
+
+
+def csv_rows(report: dict[str, Any], bits: int) -> list[list[Any]]:
+    """Every point of every curve, and a first row of names."""
+    rows: list[list[Any]] = [["clips", "method", "setting", "bytes", "psnr_db", "ssim"]]
+    for clip_set in (name for name in SETS if name in report):
+        part = report[clip_set]
+        for model in ("register", "grid_coarser"):
+            for k, values in part[model].items():
+                size = num_bytes([int(k)], bits)[0]
+                rows.append([clip_set, model, f"k={k}", size, values["psnr"], values["ssim"]])
+        for codec, settings in part.get("codecs", {}).items():
+            rows += [[clip_set, codec, f"crf={s['quality']}", s["bytes"], s["psnr"], s["ssim"]] for s in settings]
+        rows.append([clip_set, "vae", "", "", part["vae"]["psnr"], part["vae"]["ssim"]])
+    return rows

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +12,67 @@ import gradio as gr
 
 from app.limits import MAX_FPS, MAX_GUIDANCE, MAX_LENGTH_S, MAX_SEED, MAX_STEPS
 from app.refusals import refusal, require_number
+from app.shipped import example_paths
 from app.store import EMBEDDED
 from flextok.loading.registry import ModelEntry
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One thing that can be set of how a clip is read and decoded: the page, endpoints, addresses and scripts ask here.
+
+    A page has no empty fields, so what is left open is `unset` there and in calls of the API.
+    """
+
+    name: str
+    """Of the field of `Request`, and of the parameter of endpoints."""
+    address: str
+    """Name in the page's address."""
+    said: str
+    """Name in refusals."""
+    unset: Any
+    kind: type = float
+    low: float = 0.0
+    high: float = 0.0
+
+    @property
+    def parameter(self) -> inspect.Parameter:
+        """Of an endpoint."""
+        annotation = self.kind | None if self.unset is None else self.kind
+        return inspect.Parameter(
+            self.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=self.unset, annotation=annotation
+        )
+
+    def check(self, value: object, high: float | None = None) -> None:
+        """Raises gr.Error naming the value and the rule."""
+        require_number(self.said, value, self.low, self.high if high is None else high, self.kind is int)
+
+    def parse(self, text: str) -> Any:
+        """The value that an address says; ValueError or gr.Error where it is none."""
+        if self.kind is str:
+            return text
+        value = float(text)
+        # An address may also say what is unset; NaN is refused.
+        if value != self.unset and (not self.low <= value <= self.high or (self.kind is int and value != int(value))):
+            raise ValueError(f"{text!r} is not in {self.low}..{self.high}")
+        return self.kind(value)
+
+
+START = Setting("start_s", "start", "Start", 0.0, float, 0, 86_400)
+LENGTH = Setting("length_s", "length", "Length", 0.0, float, 0.01, MAX_LENGTH_S)
+FPS = Setting("fps", "fps", "Frames per second", 0.0, float, 0.5, MAX_FPS)
+CROP = Setting("crop", "crop", "Crop", "", str)
+STEPS = Setting("steps", "steps", "Steps", None, int, 1, MAX_STEPS)
+GUIDANCE = Setting("guidance", "guidance", "Guidance", None, float, 0, MAX_GUIDANCE)
+SEED = Setting("seed", "seed", "Seed", 0, int, 0, MAX_SEED)
+MODEL = Setting("model", "model", "Model", EMBEDDED, str)
+SETTINGS = (START, LENGTH, FPS, CROP, STEPS, GUIDANCE, SEED, MODEL)
+"""In the order of endpoints and of `ShownClip.settings`."""
+UNSET = tuple(setting.unset for setting in SETTINGS)
+WHERE = (START, LENGTH, CROP)
+"""Which part of a clip: of the next clip, none of them counts."""
+ALSO_K = Setting("also_k", "also", "Tokens per latent frame", 0, int, 1, 100_000)
+"""Of Explore alone; the model says how many there can be."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +94,19 @@ class Request:
     seed: int = 0
     model: str = EMBEDDED
 
+    @classmethod
+    def of(cls, video: str | None, *settings: Any, also_k: int | None = None) -> Request:
+        """Of the values of `SETTINGS`; the clip is the first example, which is on the screen, if none was chosen."""
+        values = dict(zip((setting.name for setting in SETTINGS), settings, strict=True))
+        for optional in (LENGTH, FPS):
+            values[optional.name] = values[optional.name] or None
+        return cls(video or str(example_paths()[0]), also_k or None, **(values | {"crop": values["crop"] or ""}))
+
+    def settings(self) -> dict[str, Any]:
+        """As `SETTINGS` has them: what an endpoint is called with."""
+        found = {setting.name: getattr(self, setting.name) for setting in SETTINGS}
+        return {s.name: s.unset if found[s.name] is None else found[s.name] for s in SETTINGS}
+
     @property
     def reads(self) -> tuple[Any, ...]:
         """Which pixels are decoded, and by which model: what is on the screen is of a request that reads the same."""
@@ -41,19 +116,39 @@ class Request:
         """Raises gr.Error naming the value and the rule."""
         if not self.path:
             raise gr.Error("Choose an example or upload a video first.", print_exception=False)
-        rules = (
-            ("Tokens per latent frame", self.also_k, 1, entry.num_registers, True),
-            ("Start", self.start_s, 0, 86_400, False),
-            ("Length", self.length_s, 0.01, MAX_LENGTH_S, False),
-            ("Frames per second", self.fps, 0.5, MAX_FPS, False),
-            ("Steps", self.steps, 1, MAX_STEPS, True),
-            ("Guidance", self.guidance, 0, MAX_GUIDANCE, False),
-            ("Seed", self.seed, 0, MAX_SEED, True),
-        )
-        for name, value, low, high, whole in rules:
-            if value is not None or name in ("Start", "Seed"):
-                require_number(name, value, low, high, whole)
+        if self.also_k is not None:
+            ALSO_K.check(self.also_k, entry.num_registers)
+        for setting in (START, LENGTH, FPS, STEPS, GUIDANCE, SEED):
+            value = getattr(self, setting.name)
+            if value is not None or setting in (START, SEED):
+                setting.check(value)
         parse_crop(self.crop)
+
+
+def with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An endpoint `function(..., *settings)` whose last parameters are those of `SETTINGS`, with names and defaults."""
+    own = [p for p in inspect.signature(function).parameters.values() if p.kind is not inspect.Parameter.VAR_POSITIONAL]
+    signature = inspect.Signature([*own, *(setting.parameter for setting in SETTINGS)])
+
+    def bound(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        values = signature.bind(*args, **kwargs)
+        values.apply_defaults()
+        return values.args
+
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            yield from function(*bound(args, kwargs))
+
+    else:
+
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            return function(*bound(args, kwargs))
+
+    called.__signature__ = signature  # type: ignore[attr-defined]
+    return called
 
 
 def asked_frames(length_s: float | None, fps: float, chunk_frames: int) -> int:

@@ -7,7 +7,6 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gradio as gr
@@ -17,7 +16,6 @@ from app.limits import CHUNK_FRAMES, MAX_GUIDANCE, MAX_LATENT_FRAMES, MAX_STEPS
 from app.memory import give_back
 from app.refusals import told
 from app.request import Request
-from app.shipped import EXAMPLES
 from app.store import ModelStore, decoded_budgets, refuse_on_zero_gpu
 from flextok.loading.registry import ModelEntry
 from flextok.tokens.clip import ClipTokens, TokenError, rows_of
@@ -69,10 +67,6 @@ class VideoService(ModelStore):
         if grid is not None and entry.source != "embedded":
             tflop += decoding.work_tflop(grid, CHUNK_FRAMES, wanted[-2:], grid.steps, grid.guidance)
         return decoding.cost_line(entry, tflop)
-
-    @staticmethod
-    def example_paths() -> list[Path]:
-        return sorted(EXAMPLES.glob("*.mp4"))
 
     def reconstruct(self, request: Request) -> Iterator[Progress]:
         """Reconstruct a clip at every budget, coarsest first, then with the grid at equal tokens.

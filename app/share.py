@@ -21,7 +21,7 @@ from app.request import Request, parse_crop
 from app.shipped import EXAMPLES
 
 if TYPE_CHECKING:
-    from app.tabs.explore import Explore
+    from app.page import ShownClip
 
 MAX_ADDRESS = 10_000
 MAX_VALUE = 400
@@ -62,7 +62,7 @@ class Shared:
                     continue
         return found
 
-    def wire(self, demo: gr.Blocks, tabs: gr.Tabs, names: Mapping[str, gr.Tab], clip: Explore) -> None:
+    def wire(self, demo: gr.Blocks, tabs: gr.Tabs, names: Mapping[str, gr.Tab], clip: ShownClip) -> None:
         """Read the address when the page opens; keep the tab in it.
 
         Args:

@@ -51,14 +51,10 @@ def curl_snippet(address: str, request: Request, clip: str, keep_k: int, steps: 
         "video": {"path": "$FILE", "meta": {"_type": "gradio.FileData"}},
         "form": "mp4",
         "keep_k": keep_k,
-        "start_s": request.start_s,
-        "length_s": request.length_s or 0,
-        "fps": request.fps or 0,
+        **request.settings(),
         "crop": ",".join(f"{side:g}" for side in parse_crop(request.crop) or ()),
         "steps": steps,
         "guidance": guidance,
-        "seed": int(request.seed),
-        "model": request.model,
     }
     quoted = shlex.quote(json.dumps(body)).replace("$FILE", "'\"$FILE\"'")
     return f"""\

@@ -157,7 +157,7 @@ def _refuse_what_is_no_model(path: Path) -> None:
         if part in TOKENIZERS:
             raise CheckpointError(
                 f"{path} holds a {part} without its VAE; put both together with python -m "
-                "flextok.training.export_tokenizer"
+                "flextok.training.export tokenizer"
             )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from app.bench.page import warm_up
 from app.bench.server import Server, running_app
+from app.shipped import example_paths
 
 FULL = "queue is full"
 MEMORY_BACK_MB = 200.0
@@ -82,10 +83,8 @@ class Load:
 def _user(address: str, number: int, deadline: float, steps: int, tally: Tally) -> None:
     from gradio_client import Client, handle_file
 
-    from app.service import VideoService
-
     rng = random.Random(number)
-    clips = [str(path) for path in VideoService.example_paths()]
+    clips = [str(path) for path in example_paths()]
     client = Client(address, verbose=False)
     while time.monotonic() < deadline:
         clip, seed = handle_file(rng.choice(clips)), rng.randrange(1000)

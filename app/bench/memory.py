@@ -7,6 +7,7 @@ from typing import Any
 
 from app.bench.page import warm_up
 from app.bench.server import running_app
+from app.shipped import example_paths
 
 MOST_MB = 2048.0
 GROWTH_MB = 200.0
@@ -25,9 +26,7 @@ class Memory:
     def run(self) -> tuple[dict[str, Any], list[str]]:
         from gradio_client import Client, handle_file
 
-        from app.service import VideoService
-
-        clips = [str(path) for path in VideoService.example_paths()]
+        clips = [str(path) for path in example_paths()]
         with running_app() as server:
             warm_up(server.address)
             client = Client(server.address, verbose=False)

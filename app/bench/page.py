@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from app.bench.server import running_app
+from app.shipped import example_paths
 
 BUDGETS: dict[str, float] = {
     "first_canvas_s": 3.0,
@@ -145,11 +146,7 @@ def warm_up(address: str) -> None:
     """Wait until the models are loaded, which the app does by itself while the first visitor looks at the examples."""
     from gradio_client import Client, handle_file
 
-    from app.service import VideoService
-
-    job = Client(address, verbose=False).submit(
-        handle_file(str(VideoService.example_paths()[0])), steps=1, api_name="/reconstruct"
-    )
+    job = Client(address, verbose=False).submit(handle_file(str(example_paths()[0])), steps=1, api_name="/reconstruct")
     job.result(timeout=300)
 
 

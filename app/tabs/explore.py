@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
@@ -24,16 +23,31 @@ from app.limits import (
     MAX_UPLOAD_MB,
     MAX_UPLOAD_S,
 )
+from app.page import AFTER_CANCEL, FORGET_EXAMPLE, LANE, QUIET, WHOLE, ShownClip, stopping
 from app.picker import model_picker, picker_rows, show_models
 from app.player import example_buttons, payload, player, prebaked, prebaked_names, qualities, seeds_payload, sprite
 from app.refusals import as_plain_text, reason_in_status, refusal
-from app.request import Request
+from app.request import (
+    ALSO_K,
+    CROP,
+    FPS,
+    GUIDANCE,
+    LENGTH,
+    MODEL,
+    SEED,
+    SETTINGS,
+    START,
+    STEPS,
+    UNSET,
+    WHERE,
+    Request,
+    with_settings,
+)  # fmt: skip
 from app.runtime import ZERO_GPU
 from app.service import Progress, VideoService
-from app.share import Shared, choice, number
+from app.share import Shared, choice
 from app.share import crop as crop_text
 from app.shipped import EXAMPLES
-from app.stopping import AFTER_CANCEL, stopping
 from app.store import EMBEDDED
 
 INTRO = (
@@ -45,56 +59,9 @@ LIMITS = (
     "2.1 seconds of it are used unless you ask for more. Of a format that browsers do not play, "
     f"the first {CONVERTED_S:.0f} seconds can be chosen from."
 )
-SETTINGS = ("video", "start_s", "length_s", "fps", "crop", "steps", "guidance", "seed", "model")
-"""Names of `Explore.settings`, in their order."""
-LANE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "cpu", "show_progress": "minimal"}
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-WHOLE = (0, 0, "")
-"""Start, length and crop of a clip that has just come: those of the one before are none of its own."""
-FORGET_EXAMPLE: dict[str, Any] = {
-    "fn": None, "js": "() => window.flextokUrl.set('example', '', '')", "show_progress": "hidden"
-}  # fmt: skip
-"""Options of an event after which the clip is no example."""
 
 
-@dataclass(frozen=True)
-class Explore:
-    """What other tabs need of this one."""
-
-    shown: gr.State
-    """`qualities` of the clip that is shown."""
-    video: gr.Video
-    status: gr.Markdown
-    settings: tuple[gr.components.Component, ...]
-    """Inputs for `request_of`: the clip, where it is read, and how it is decoded."""
-    where: tuple[gr.components.Component, ...]
-    """Start, length and crop; a handler that puts in a new clip sets them to `WHOLE`."""
-    view: gr.HTML
-    stop: gr.Button
-    jobs: list[Any]
-    """Events that change what is shown; a tab that puts a clip in adds its own, and `wire_ends` ends them all."""
-    reconstruct: Callable[..., Iterator[tuple[Any, ...]]]
-    """(*inputs) -> status, what the player shows, `shown`, again and again."""
-    inputs: tuple[gr.components.Component, ...]
-
-
-def request_of(
-    video: str | None,
-    start_s: float = 0.0,
-    length_s: float = 0.0,
-    fps: float = 0.0,
-    crop: str = "",
-    steps: int | None = None,
-    guidance: float | None = None,
-    seed: int = 0,
-    model: str = EMBEDDED,
-) -> Request:
-    """The request of `Explore.settings`; the clip is the first example, which is on the screen, if none was chosen."""
-    path = video or str(VideoService.example_paths()[0])
-    return Request(path, None, start_s, length_s or None, fps or None, crop or "", steps, guidance, seed, model)
-
-
-def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
+def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> ShownClip:
     """Lay out and wire the tab. It opens with shipped results, so it needs no model for them."""
     gr.Markdown(INTRO)
     entry = service.entry(EMBEDDED)
@@ -135,33 +102,23 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
         entry = service.entry(model_id)
         return entry.steps, entry.guidance, f"{entry.id} is picked; press Tokenize and decode."
 
-    def reconstruct(
-        video: str | None,
-        also_k: int = 0,
-        start_s: float = 0.0,
-        length_s: float = 0.0,
-        fps: float = 0.0,
-        crop: str = "",
-        steps: int | None = None,
-        guidance: float | None = None,
-        seed: int = 0,
-        model: str = EMBEDDED,
-    ) -> Iterator[tuple[Any, ...]]:
+    def reconstruct(video: str | None, also_k: int = 0, *settings: Any) -> Iterator[tuple[Any, ...]]:
         """Tokenize a video and decode it at every budget, coarsest first; yields a status and what has landed."""
-        if not service.is_loaded(model):
-            size = service.entry(model).memory_gib
-            yield f"Working: loading {model}, about {size:.1f} GiB ...", gr.skip(), gr.skip()
-        settings = request_of(video, start_s, length_s, fps, crop, steps, guidance, seed, model)
-        request = replace(settings, also_k=also_k or None)
+        request = Request.of(video, *settings, also_k=also_k)
+        if not service.is_loaded(request.model):
+            size = service.entry(request.model).memory_gib
+            yield f"Working: loading {request.model}, about {size:.1f} GiB ...", gr.skip(), gr.skip()
         for progress in service.reconstruct(request):
-            clip = payload(progress, service.entry(model), note(progress))
-            yield status_line(progress), clip, qualities(clip, settings)
+            clip = payload(progress, service.entry(request.model), note(progress))
+            yield status_line(progress), clip, qualities(clip, request)
 
-    reconstruct = reason_in_status(reconstruct)
+    reconstruct = reason_in_status(with_settings(reconstruct))
 
-    def from_the_start(video: str | None, also_k: int, fps: float, *rest: Any) -> Iterator[tuple[Any, ...]]:
-        """`reconstruct` for a clip that has just come."""
-        yield from reconstruct(video, also_k, 0.0, 0.0, fps, "", *rest)
+    def from_the_start(video: str | None, also_k: int, *settings: Any) -> Iterator[tuple[Any, ...]]:
+        """`reconstruct` for a clip that has just come: whole, whatever part was read of the one before."""
+        values = dict(zip((setting.name for setting in SETTINGS), settings, strict=True))
+        values |= {setting.name: setting.unset for setting in WHERE}
+        yield from reconstruct(video, also_k, *values.values())
 
     def convert(path: str) -> str:
         """An mp4 that browsers play, of a file that they do not."""
@@ -176,14 +133,14 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
         if not settings[0]:
             return RULE, show_poster("")
         try:
-            about, plan, frame = service.preview(request_of(*settings))
+            about, plan, frame = service.preview(Request.of(*settings))
         except gr.Error as error:  # a message of its own comes from decoding what cannot be read
             return as_plain_text(str(error.message)), show_poster("")
         return f"{about} {plan} {RULE}", show_poster(sprite(frame[None]))
 
     def other_seeds(event: gr.EventData, shown: dict[str, Any], *settings: Any) -> tuple[str, dict[str, Any]]:
         """Decode the budget on the slider of the clip on the screen with several seeds."""
-        request = request_of(*settings)
+        request = Request.of(*settings)
         if request.reads != shown["reads"]:  # a job that was cancelled before it showed anything, or other settings
             raise refusal("What is shown is not yet of this clip and these settings; press Tokenize and decode first.")
         results = service.seeds(request, event._data.get("k"))
@@ -201,16 +158,17 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
         api_visibility="private",
         concurrency_id="look",
     )
-    inputs = [video, also_k, start_s, length_s, fps, crop, steps, guidance, seed, model]
+    components = {START: start_s, LENGTH: length_s, FPS: fps, CROP: crop, STEPS: steps, GUIDANCE: guidance,
+                  SEED: seed, MODEL: model}  # fmt: skip
+    inputs = [video, also_k, *(components[setting] for setting in SETTINGS)]
     outputs = [status, view, shown]
-    settings = [video, start_s, length_s, fps, crop, steps, guidance, seed, model]
-    where = (start_s, length_s, crop)
+    settings = [video, *(components[setting] for setting in SETTINGS)]
+    where = tuple(components[setting] for setting in WHERE)
     private: dict[str, Any] = {**LANE, "api_visibility": "private", "show_progress_on": status}
     running = run.click(reconstruct, inputs, outputs, api_name="reconstruct", show_progress_on=status, **LANE)
-    brief = [video, also_k, fps, steps, guidance, seed, model]
-    uploaded = gr.on([video.upload, video.stop_recording], from_the_start, brief, outputs, **private)
+    uploaded = gr.on([video.upload, video.stop_recording], from_the_start, inputs, outputs, **private)
     found = converted.upload(convert, converted, video, **private)
-    decoded = found.success(from_the_start, brief, outputs, **private)
+    decoded = found.success(from_the_start, inputs, outputs, **private)
     # Another clip is read whole and from its start; a link that opens with a trim sets all of it at once.
     gr.on(
         [video.upload, video.stop_recording, converted.upload],
@@ -225,23 +183,14 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> Explore:
     )  # fmt: skip
     seeds = view.submit(other_seeds, [shown, *settings], [status, view], **private)
     jobs = [running, uploaded, found, decoded, seeds]
-    for name, component, parse in (
-        ("model", model, lambda text: choice(*(entry.id for entry, _ in service.known()))(text)),
-        ("start", start_s, number(0, 86_400)),
-        ("length", length_s, number(0, MAX_LENGTH_S)),
-        ("fps", fps, number(0, MAX_FPS)),
-        ("crop", crop, crop_text),
-        ("also", also_k, number(0, 100_000, whole=True)),
-        ("steps", steps, number(1, MAX_STEPS, whole=True)),
-        ("guidance", guidance, number(0, MAX_GUIDANCE)),
-        ("seed", seed, number(0, MAX_SEED, whole=True)),
-    ):
-        shared.add(name, component, parse, rerun=True)
+    parsers = {MODEL: lambda text: choice(*(entry.id for entry, _ in service.known()))(text), CROP: crop_text}
+    for setting, component in {**components, ALSO_K: also_k}.items():
+        shared.add(setting.address, component, parsers.get(setting, setting.parse), rerun=True)
     gr.on([video.upload, video.stop_recording, converted.upload, video.clear], **FORGET_EXAMPLE)
-    return Explore(shown, video, status, tuple(settings), where, view, stop, jobs, reconstruct, tuple(inputs))
+    return ShownClip(shown, video, status, tuple(settings), where, view, stop, jobs, reconstruct, tuple(inputs))
 
 
-def wire_ends(clip: Explore) -> None:
+def wire_ends(clip: ShownClip) -> None:
     """Wire what ends the jobs of this tab: Cancel, an example, Clear. To be called when all tabs have added theirs."""
     stopping(clip.stop, clip.status, clip.jobs)
     # What still runs is of the clip before, and would be shown over the example.
@@ -258,14 +207,14 @@ def choose_example(event: gr.EventData) -> tuple[Any, ...]:
     clip = prebaked(name)  # refuses names that are none
     words = f"Shown: {clip['title']}, decoded beforehand."
     path = str(EXAMPLES / f"{name}.mp4")
-    return path, words, qualities(clip, request_of(path)), *WHOLE
+    return path, words, qualities(clip, Request.of(path, *UNSET)), *WHOLE
 
 
 def first_example() -> tuple[Any, ...]:
     """What is shown where no clip was chosen."""
     # A value equal to the one before does not reach the player, and examples are chosen in it without the server.
     clip = {**prebaked(prebaked_names()[0]), "turn": uuid.uuid4().hex}
-    return clip, f"Shown: {clip['title']}, decoded beforehand.", qualities(clip, request_of(None)), *WHOLE
+    return clip, f"Shown: {clip['title']}, decoded beforehand.", qualities(clip, Request.of(None, *UNSET)), *WHOLE
 
 
 def status_line(progress: Progress) -> str:

@@ -11,14 +11,13 @@ import gradio as gr
 from app.files import fresh_file
 from app.generation import GRID_TOKENS, GenerateRequest, GeneratorService, generated_payload
 from app.limits import MAX_SEED
+from app.page import FORGET_EXAMPLE, LANE, QUIET, WHOLE, ShownClip, stopping
 from app.player import player, source_frames
 from app.refusals import reason_in_status
 from app.render import enlarged
 from app.share import Shared, choice, number
 from app.shipped import EXAMPLE_CLIP
-from app.stopping import stopping
 from app.tabs import measured
-from app.tabs.explore import FORGET_EXAMPLE, LANE, QUIET, WHOLE, Explore
 from flextok.toybox.actions import ACTIONS
 
 INTRO = (
@@ -35,7 +34,7 @@ PROMPTS = [
 ]
 
 
-def build(generators: GeneratorService, clip: Explore, tabs: gr.Tabs, tab: gr.Tab, shared: Shared) -> None:
+def build(generators: GeneratorService, clip: ShownClip, tabs: gr.Tabs, tab: gr.Tab, shared: Shared) -> None:
     """Lay out and wire the tab. A generated clip can become the one in Explore."""
     gr.Markdown(INTRO)
     last = gr.State(None)

@@ -10,11 +10,10 @@ import gradio as gr
 from app.files import fresh_file
 from app.generation import GRID_TOKENS, GenerateRequest, GeneratorService, with_chunk_bar
 from app.limits import MAX_GENERATED_CHUNKS, MAX_SEED
+from app.page import LANE, stopping
 from app.refusals import reason_in_status
 from app.share import Shared, number
 from app.shipped import EXAMPLE_VIDEO
-from app.stopping import stopping
-from app.tabs.explore import LANE
 
 INTRO = (
     "Chunks of 17 frames share one frame: each later chunk is written and decoded **given the last decoded frame** of "

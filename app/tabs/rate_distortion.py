@@ -12,8 +12,8 @@ from app.plots import (
     LATENT_FRAMES,
     METRICS,
     SETS,
+    csv_rows,
     curve,
-    num_bytes,
     rate_distortion,
     read_by_budget,
     realism_by_budget,
@@ -102,21 +102,6 @@ def needed_line(who: str, values: dict[int, float], threshold: float, latent_fra
     if k is None:
         return f"{who}: {threshold:.1f} dB is not reached; the best is {max(values.values()):.1f} dB."
     return f"{who}: {threshold:.1f} dB takes **k = {k}** tokens per latent frame ({latent_frames * k} tokens)."
-
-
-def csv_rows(report: dict[str, Any], bits: int) -> list[list[Any]]:
-    """Every point of every curve, and a first row of names."""
-    rows: list[list[Any]] = [["clips", "method", "setting", "bytes", "psnr_db", "ssim"]]
-    for clip_set in (name for name in SETS if name in report):
-        part = report[clip_set]
-        for model in ("register", "grid_coarser"):
-            for k, values in part[model].items():
-                size = num_bytes([int(k)], bits)[0]
-                rows.append([clip_set, model, f"k={k}", size, values["psnr"], values["ssim"]])
-        for codec, settings in part.get("codecs", {}).items():
-            rows += [[clip_set, codec, f"crf={s['quality']}", s["bytes"], s["psnr"], s["ssim"]] for s in settings]
-        rows.append([clip_set, "vae", "", "", part["vae"]["psnr"], part["vae"]["ssim"]])
-    return rows
 
 
 def csv_file(report: dict[str, Any], bits: int) -> str:

@@ -6,12 +6,12 @@ from typing import Any
 
 import gradio as gr
 
+from app.page import LANE, QUIET, ShownClip
 from app.player import prebaked_names
 from app.render import FORMS, Form, render
+from app.request import Request, with_settings
 from app.service import VideoService
 from app.snippets import clip_name, curl_snippet, python_snippet
-from app.store import EMBEDDED
-from app.tabs.explore import LANE, QUIET, Explore, request_of
 
 HELP = (
     "The address of this page always holds its state: tab, example, k, model, seed and all settings. A clip of your "
@@ -22,7 +22,7 @@ WITH_URL = """(k, example, address, ...rest) =>
   [Number(window.flextokUrl.get("k")) || 8, window.flextokUrl.get("example") || "", location.origin, ...rest]"""
 
 
-def build(service: VideoService, clip: Explore) -> None:
+def build(service: VideoService, clip: ShownClip) -> None:
     """Lay out and wire the section below the clip of Explore."""
     with gr.Accordion("Share, reuse, download", open=False, elem_id="reuse"):
         gr.Markdown(HELP)
@@ -39,7 +39,7 @@ def build(service: VideoService, clip: Explore) -> None:
         k, example, address = gr.Number(visible=False), gr.Textbox(visible=False), gr.Textbox(visible=False)
 
     def scripts(keep_k: float, example: str, settings: tuple[Any, ...]) -> tuple[Any, ...]:
-        request = request_of(*settings)
+        request = Request.of(*settings)
         entry = service.entry(request.model)
         request.check(entry)
         steps = int(request.steps or entry.steps)
@@ -58,7 +58,7 @@ def build(service: VideoService, clip: Explore) -> None:
         return gr.Code(curl_snippet(where, *scripts(keep_k, example, settings)), language="shell", visible=True)
 
     def make(form: str, keep_k: float, example: str, address: str, *settings: Any) -> str:  # noqa: ARG001 - as above
-        request = request_of(*settings)
+        request = Request.of(*settings)
         most = service.entry(request.model).num_registers
         return str(render(service, request, form, min(max(int(keep_k), 1), most)))
 
@@ -82,22 +82,9 @@ def build(service: VideoService, clip: Explore) -> None:
     form_, keep_k = gr.Radio(list(FORMS), value="mp4", visible=False), gr.Number(8, precision=0, visible=False)
     called = gr.Button(visible=False)
 
-    def render_file(
-        video: str | None,
-        form: Form = "mp4",
-        keep_k: int = 8,
-        start_s: float = 0.0,
-        length_s: float = 0.0,
-        fps: float = 0.0,
-        crop: str = "",
-        steps: int | None = None,
-        guidance: float | None = None,
-        seed: int = 0,
-        model: str = EMBEDDED,
-    ) -> str:
+    def render_file(video: str | None, form: Form = "mp4", keep_k: int = 8, *settings: Any) -> str:
         """Decode a video from its first keep_k tokens per latent frame; returns a file of the form asked for."""
-        request = request_of(video, start_s, length_s, fps, crop, steps, guidance, seed, model)
-        return str(render(service, request, form, keep_k))
+        return str(render(service, Request.of(video, *settings), form, keep_k))
 
     video, *rest = clip.settings
-    called.click(render_file, [video, form_, keep_k, *rest], file, api_name="render", **LANE)
+    called.click(with_settings(render_file), [video, form_, keep_k, *rest], file, api_name="render", **LANE)

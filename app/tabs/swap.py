@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 import numpy as np
 
+from app.page import LANE, ShownClip
 from app.player import likeness, pair_payload, player, prebaked, prebaked_names
 from app.recolour import turn_hue
 from app.refusals import refusal, told
+from app.request import CROP, START, Request
 from app.service import VideoService
 from app.share import Shared, choice, number
 from app.shipped import EXAMPLES
 from app.store import EMBEDDED
-from app.tabs.explore import LANE, SETTINGS, Explore, request_of
 from flextok.tokens.clip import ClipTokens
 from flextok.tokens.edit import swap_prefix
 
@@ -35,7 +37,7 @@ LOOKS = [
 ]
 
 
-def build(service: VideoService, clip: Explore, tab: gr.Tab, shared: Shared) -> None:
+def build(service: VideoService, clip: ShownClip, tab: gr.Tab, shared: Shared) -> None:
     """Lay out and wire the tab. Clip A is the one in Explore."""
     entry = service.entry(EMBEDDED)
     examples = [(prebaked(name)["title"], name) for name in prebaked_names()]
@@ -80,9 +82,9 @@ def build(service: VideoService, clip: Explore, tab: gr.Tab, shared: Shared) -> 
         return str(EXAMPLES / f"{name}.mp4")
 
     def both(name: str, path: str | None, settings: tuple[Any, ...]) -> tuple[ClipTokens, ClipTokens]:
-        a, _ = service.tokenize(request_of(*settings))
-        of_b = dict(zip(SETTINGS, settings, strict=True)) | {"video": path_of_b(name, path), "start_s": 0.0, "crop": ""}
-        b, _ = service.tokenize(request_of(**of_b))
+        of_a = Request.of(*settings)
+        a, _ = service.tokenize(of_a)
+        b, _ = service.tokenize(replace(of_a, path=path_of_b(name, path), start_s=START.unset, crop=CROP.unset))
         return a, b
 
     def swap(name: str, path: str | None, k: int, m: int, *settings: Any) -> tuple[str, dict[str, Any]]:
@@ -106,7 +108,7 @@ def build(service: VideoService, clip: Explore, tab: gr.Tab, shared: Shared) -> 
     def edit(
         name: str, path: str | None, look: str, degrees: float, picture: str | None, k: int, *settings: Any
     ) -> tuple[str, dict[str, Any]]:
-        request = request_of(*settings)
+        request = Request.of(*settings)
         tokens, source = service.tokenize(request)
         k = min(int(k), tokens.keep_k)
         frame = first_frame(service, look, source[0], degrees, path_of_b(name, path), picture, request.model)

@@ -9,12 +9,13 @@ from typing import Any
 import gradio as gr
 
 from app.files import fresh_file
+from app.page import LANE, QUIET, ShownClip
 from app.player import likeness, pair_payload, player
 from app.refusals import as_plain_text, told
+from app.request import Request
 from app.service import VideoService
 from app.share import OPENED, query_of
 from app.store import EMBEDDED
-from app.tabs.explore import LANE, QUIET, Explore, request_of
 from app.token_strip import edits_from_page, strip_value, token_strip
 from flextok.tokens.clip import ClipTokens
 from flextok.tokens.edit import Edit, apply_edits
@@ -43,7 +44,7 @@ class Held:
     """Settings of Explore that they were made with; empty for a file's or a link's."""
 
 
-def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, tab: gr.Tab) -> None:
+def build(service: VideoService, demo: gr.Blocks, clip: ShownClip, tabs: gr.Tabs, tab: gr.Tab) -> None:
     """Lay out and wire the tab. It takes the clip of Explore when it is opened, or what a link or a file holds."""
     entry = service.entry(EMBEDDED)
     held = gr.State(None)
@@ -107,7 +108,7 @@ def build(service: VideoService, demo: gr.Blocks, clip: Explore, tabs: gr.Tabs, 
 
     def take(k: int, *settings: Any) -> tuple[Any, ...]:
         """The tokens of the clip in Explore."""
-        tokens, _ = service.tokenize(request_of(*settings))
+        tokens, _ = service.tokenize(Request.of(*settings))
         return shown(Held(tokens, origin=settings), k)
 
     def opened(now: Held | None, k: int, refused: str, *settings: Any) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flextok.data.datasets import ClipBank, MixtureDataset, ToyboxDataset
+    from flextok.data.datasets import ClipBank, ToyboxDataset
     from flextok.data.folder import FolderDataset
     from flextok.toybox.caption import caption
     from flextok.toybox.render import render
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _HOME = {
     "ClipBank": "data.datasets",
     "FolderDataset": "data.folder",
-    "MixtureDataset": "data.datasets",
     "ToyboxDataset": "data.datasets",
     "ToyboxSpec": "toybox.spec",
     "VideoError": "video.limits",
@@ -35,7 +34,7 @@ _HOME = {
     "write_video": "video.write",
 }
 __all__ = [
-    "ClipBank", "FolderDataset", "MixtureDataset", "ToyboxDataset", "ToyboxSpec", "VideoError", "caption",
+    "ClipBank", "FolderDataset", "ToyboxDataset", "ToyboxSpec", "VideoError", "caption",
     "pad_to_chunks", "probe_video", "read_video", "render", "sample_spec", "to_float", "to_uint8", "write_video",
 ]  # fmt: skip
 

@@ -10,7 +10,7 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -40,28 +40,6 @@ class ToyboxDataset:
 
     def __getitem__(self, index: int) -> np.ndarray:
         return render(sample_spec(self.seeds[index], self.num_actions), self.size)
-
-
-class MixtureDataset:
-    """Clips drawn from several datasets with given weights; which clip item i is depends on (seed, i) alone."""
-
-    def __init__(self, datasets: Sequence[ClipDataset], weights: Sequence[float], length: int, seed: int = 0) -> None:
-        if len(datasets) != len(weights) or not datasets:
-            raise ValueError(f"{len(datasets)} datasets need as many weights, got {len(weights)}")
-        if min(weights) < 0 or sum(weights) <= 0:
-            raise ValueError(f"weights={list(weights)} must be non-negative with a positive sum")
-        self.datasets, self.length, self.seed = list(datasets), length, seed
-        self.probabilities = np.asarray(weights, dtype=np.float64) / sum(weights)
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        if not 0 <= index < self.length:
-            raise IndexError(index)
-        rng = np.random.default_rng((self.seed, index))
-        dataset = self.datasets[int(rng.choice(len(self.datasets), p=self.probabilities))]
-        return dataset[int(rng.integers(len(dataset)))]
 
 
 class ClipBank:

@@ -35,10 +35,6 @@ class ARCondition:
     text: Tensor
     mask: Tensor
 
-    def repeat(self, count: int) -> ARCondition:
-        """Every row `count` times in a row."""
-        return ARCondition(*(x.repeat_interleave(count, dim=0) for x in (self.start, self.text, self.mask)))
-
     @staticmethod
     def join(first: ARCondition, second: ARCondition) -> ARCondition:
         """One batch of both, texts padded to the longer."""

@@ -114,18 +114,6 @@ class VideoGeneratorPipeline(DiffusionPipeline):
             licence=self.config.licence,
         )
 
-    def class_to_video(self, action: str | Sequence[str], **options: object) -> VideoGeneratorOutput:
-        """Clips of one of `info.actions`, or of a list of them; options as in `__call__`."""
-        return self(action=action, **options)  # type: ignore[arg-type]
-
-    def text_to_video(self, prompt: str | Sequence[str], **options: object) -> VideoGeneratorOutput:
-        """Clips of what a prompt says, or each of a list; options as in `__call__`."""
-        return self(prompt=prompt, **options)  # type: ignore[arg-type]
-
-    def long_video(self, prompt: str, num_frames: int = 81, **options: object) -> VideoGeneratorOutput:
-        """A clip of 17 + 16 n frames; actions chained in the prompt follow one another, a chunk each."""
-        return self(prompt=prompt, num_frames=num_frames, **options)  # type: ignore[arg-type]
-
     def __call__(
         self,
         prompt: str | Sequence[str] | None = None,

@@ -1,4 +1,4 @@
-"""Moved: one pipeline serves own and released models."""
+"""Moved to `flextok.pipelines.pipeline_tokenizer`, which serves all models; stays for one release."""
 
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline as ReleasedTokenizerPipeline
 

@@ -1,44 +1,122 @@
-"""Put what ships together: `python -m flextok.training.export` (see README, Train).
+"""Put what was trained where the library loads it: `python -m flextok.training.export tokenizer|generator|scorer`.
 
-The grid tokenizer's folder shares the VAE of the other.
+Weights are stored in float16; folders that share parts keep them once.
 """
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
+import torch
 import tyro
+from safetensors.torch import load_file, save_file
 
-from flextok.training import export_tokenizer
+from flextok.api import TOKENIZERS, load_folder
+from flextok.loading.checkpoint import WEIGHTS_NAME, load_strict
+from flextok.loading.errors import CheckpointError
+from flextok.loading.json_file import read_json
+from flextok.models.ar_transformer import ARTransformer
+from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
+from flextok.models.scorer import ToyboxScorer
+from flextok.models.word_tokenizer import WordTokenizer
+from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
+from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
+from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
+
+LICENCE = "Apache-2.0"
+"""Of the weights that ship."""
 
 
-@dataclass(frozen=True)
-class ExportConfig:
-    vae: Path = Path("runs/vae/weights")
-    register: Path = Path("runs/register-decoder/weights")
-    grid: Path = Path("runs/grid-decoder/weights")
-    out: Path = Path("assets")
-    num_inference_steps: int = 4
-    guidance_scale: float = 1.0
+def export_tokenizer(
+    tokenizer: Path,
+    out: Path,
+    vae: Path = Path("assets/embedded/vae"),
+    name: str = "",
+    licence: str = "",
+    num_inference_steps: int = 4,
+    guidance_scale: float = 1.0,
+) -> None:
+    """A pipeline folder of a trained tokenizer and its VAE; `flextok.load_tokenizer` reads it.
+
+    Args:
+        tokenizer: folder of a run's weights: a register tokenizer's or a grid's.
+        vae: the VAE whose latents it was trained on.
+        name: how the model calls itself; the folder's name if empty.
+        licence: of the weights, for the model card; say what your clips allow.
+
+    Raises:
+        CheckpointError: a part is missing, damaged, or no tokenizer of this library.
+    """
+    kind = read_json(tokenizer / "config.json").get("_class_name")
+    if not isinstance(kind, str) or kind not in TOKENIZERS:
+        raise CheckpointError(f"{tokenizer} holds a {kind}, not one of {', '.join(TOKENIZERS)}")
+    pipe = VideoTokenizerPipeline(
+        load_strict(AutoencoderCausalVideo, vae, torch.float16),
+        load_strict(TOKENIZERS[kind], tokenizer, torch.float16),
+        RectifiedFlowScheduler(),
+        name=name or out.name,
+        licence=licence,
+        num_inference_steps=num_inference_steps,
+        guidance_scale=guidance_scale,
+    )
+    pipe.save_pretrained(out)
+    # What a model keeps in float32 is rounded too: it is loaded as float32 again.
+    weights = out / "tokenizer" / WEIGHTS_NAME
+    state = {name: t.half() if t.is_floating_point() else t for name, t in load_file(weights).items()}
+    save_file(state, weights, metadata={"format": "pt"})
 
 
-def main(config: ExportConfig) -> None:
-    """Write `embedded` (whole) and `embedded-grid` (without its VAE) below `config.out`."""
-    for name, tokenizer in (("embedded", config.register), ("embedded-grid", config.grid)):
-        export_tokenizer.main(
-            export_tokenizer.ExportConfig(
-                tokenizer,
-                config.out / name,
-                config.vae,
-                licence="Apache-2.0",
-                num_inference_steps=config.num_inference_steps,
-                guidance_scale=config.guidance_scale,
-            )
-        )
-    shutil.rmtree(config.out / "embedded-grid" / "vae")
+def export_generator(
+    transformer: Path,
+    tokenizer: Literal["embedded", "embedded-grid"] = "embedded",
+    assets: Path = Path("assets"),
+    num_inference_steps: int = 4,
+    guidance_scale: float = 3.0,
+    guidance_by_budget: Mapping[str, float] | None = None,
+) -> None:
+    """A generator beside the tokenizer whose tokens it writes, without the parts of that.
+
+    Args:
+        guidance_by_budget: scale from each budget on, where another than `guidance_scale` was measured better.
+    """
+    out = assets / f"{tokenizer}-generator"
+    tokens = load_folder(assets / tokenizer, vae_folder=assets / "embedded" / "vae")
+    pipe = VideoGeneratorPipeline(
+        tokens.vae,
+        tokens.tokenizer,
+        tokens.scheduler,
+        load_strict(ARTransformer, transformer, torch.float16),
+        name=out.name,
+        licence=LICENCE,
+        num_inference_steps=num_inference_steps,
+        guidance_scale=guidance_scale,
+        guidance_by_budget=dict(guidance_by_budget) if guidance_by_budget else None,
+    )
+    pipe.save_pretrained(out)
+    for part in ("vae", "tokenizer", "scheduler"):
+        shutil.rmtree(out / part)
+
+
+def export_scorer(scorer: Path, out: Path = Path("assets/scorer")) -> None:
+    """A scorer's weights and words."""
+    load_strict(ToyboxScorer, scorer, torch.float16).save_pretrained(out)
+    WordTokenizer.load(scorer).save(out)
+
+
+def export_all(runs: Path, assets: Path) -> None:
+    """Everything that ships, from the folders of the recipe's runs; the grid shares the VAE of the other."""
+    for name, run in (("embedded", "register-decoder"), ("embedded-grid", "grid-decoder")):
+        export_tokenizer(runs / run / "weights", assets / name, runs / "vae/weights", licence=LICENCE)
+    export_generator(runs / "generator/weights", "embedded", assets)
+    export_generator(runs / "grid-generator/weights", "embedded-grid", assets)
+    shutil.rmtree(assets / "embedded-grid" / "vae")
+    export_scorer(runs / "scorer/weights", assets / "scorer")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(ExportConfig))
+    tyro.extras.subcommand_cli_from_dict(
+        {"tokenizer": export_tokenizer, "generator": export_generator, "scorer": export_scorer}
+    )

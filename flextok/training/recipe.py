@@ -30,8 +30,9 @@ from flextok.data.latent_cache import CacheConfig, fill_cache
 from flextok.data.token_cache import TokenCacheConfig, fill_token_cache
 from flextok.loading.checkpoint import WEIGHTS_NAME
 from flextok.toybox.sampling import TRAIN_SEEDS
-from flextok.training import export, export_generator, export_scorer, train_ar, train_scorer, train_tokenizer, train_vae
+from flextok.training import train_ar, train_scorer, train_tokenizer, train_vae
 from flextok.training.configs import RunConfig
+from flextok.training.export import export_all
 from flextok.training.recipe_settings import SETTINGS, Bank, Settings, Work
 from flextok.training.trainer import Stage as TrainerStage
 from flextok.training.trainer import newest_state, step_of, train
@@ -82,7 +83,7 @@ def stages(settings: Settings, out: Path, assets: Path, options: Options) -> lis
     long = [bank.name for bank in banks if bank.num_actions > 1]
     names = [bank.name for bank in banks]
     shares = _shares(settings, banks)
-    vae, scorer = out / "vae/weights", out / "scorer/weights"
+    vae = out / "vae/weights"
 
     def latents(names: Sequence[str]) -> tuple[Path, ...]:
         return tuple(out / "latents" / name for name in names)
@@ -140,7 +141,7 @@ def stages(settings: Settings, out: Path, assets: Path, options: Options) -> lis
         tokenizer("grid-decoder", settings.decoder, "grid-decoder", out / "grid/weights", tokens=tokens("grid", names)),
         generator("register", settings.generator, "generator"),
         generator("grid", settings.grid_generator, "grid-generator"),
-        _once("export", out, finished, lambda: _export(out, assets, scorer, vae)),
+        _once("export", out, finished, lambda: export_all(out, assets)),
     ]
     if not settings.tiny and options.assets is not None:
         found.append(_once("results", out, [out / "export.done"], _results))
@@ -263,15 +264,6 @@ def _once(name: str, out: Path, sources: Sequence[Path], work: Callable[[], None
         return True
 
     return Stage(name, 1, "time", lambda: int(is_newer(mark, *sources)), run)
-
-
-def _export(out: Path, assets: Path, scorer: Path, vae: Path) -> None:
-    """Everything that ships, into `assets`: in float16, what is shared once."""
-    register, grid = (out / f"{kind}-decoder/weights" for kind in ("register", "grid"))
-    export.main(export.ExportConfig(vae, register, grid, assets))
-    export_scorer.main(export_scorer.ExportConfig(scorer, assets / "scorer"))
-    for tokenizer, name in (("embedded", "generator"), ("embedded-grid", "grid-generator")):
-        export_generator.main(export_generator.ExportConfig(out / name / "weights", tokenizer, assets))  # type: ignore[arg-type]
 
 
 def _results() -> None:

@@ -12,9 +12,10 @@ from app import uploads
 from app.clip_plan import describe_file, describe_plan, snap
 from app.request import Request, parse_crop
 from app.service import VideoService
+from app.shipped import example_paths
 from flextok.video.read import VideoInfo
 
-EXAMPLE = str(VideoService.example_paths()[0])
+EXAMPLE = str(example_paths()[0])
 
 
 @pytest.mark.parametrize(("frames", "snapped"), [(1, 17), (17, 17), (18, 33), (33, 33), (34, 49), (49, 49)])

@@ -19,13 +19,13 @@ from PIL import Image
 
 from app.render import FORMS, SUFFIXES
 from app.request import Request
-from app.service import VideoService
 from app.share import crop
+from app.shipped import example_paths
 from app.snippets import curl_snippet, python_snippet
 from flextok.tokens.link import unpack
 from flextok.video.read import probe_video
 
-EXAMPLE = str(VideoService.example_paths()[0])
+EXAMPLE = str(example_paths()[0])
 REST = {
     "start_s": "number", "length_s": "number", "fps": "number", "crop": "string", "steps": "number",
     "guidance": "number", "seed": "integer", "model": "string",
@@ -85,7 +85,7 @@ def test_what_is_there_is_listed(client: Client) -> None:
 def test_tokens_go_out_and_come_back(client: Client, tmp_path: Path) -> None:
     tokens = client.predict(handle_file(EXAMPLE), steps=1, api_name="/tokenize")
     assert len(tokens["ids"]) == 5
-    other = client.predict(handle_file(str(VideoService.example_paths()[1])), steps=1, api_name="/tokenize")
+    other = client.predict(handle_file(str(example_paths()[1])), steps=1, api_name="/tokenize")
     mixed = client.predict(tokens, other, 1, api_name="/swap_tokens")
     assert [row[0] for row in mixed["ids"]] == [row[0] for row in other["ids"]]
     assert [row[1:] for row in mixed["ids"]] == [row[1:] for row in tokens["ids"]]

@@ -11,6 +11,7 @@ import torch
 from app.player import payload
 from app.request import Request
 from app.service import Progress, VideoService
+from app.shipped import example_paths
 from app.store import LOADED
 from app.tabs.explore import note
 from flextok.availability import local_id
@@ -19,7 +20,7 @@ from flextok.released.vae import VAESize, VidTok
 from flextok.released.vidtok_grid import FILE
 
 CASE = Path(__file__).parents[1] / "released/cases/case_a"
-EXAMPLE = str(VideoService.example_paths()[0])
+EXAMPLE = str(example_paths()[0])
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ from app.picker import picker_rows
 from app.player import seeds_payload
 from app.request import Request
 from app.service import VideoService
+from app.shipped import example_paths
 from app.store import EMBEDDED
 from flextok.availability import Availability, local_id
 from flextok.loading.registry import list_models
 
-EXAMPLE = str(VideoService.example_paths()[0])
+EXAMPLE = str(example_paths()[0])
 EMBEDDED_ENTRY = next(entry for entry in list_models() if entry.id == EMBEDDED)
 
 

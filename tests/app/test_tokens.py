@@ -13,12 +13,13 @@ from app.player import likeness, pair_payload, psnr_db
 from app.recolour import turn_hue
 from app.request import Request
 from app.service import VideoService
+from app.shipped import example_paths
 from app.token_strip import edits_from_page, strip_value
 from flextok.tokens.clip import ClipTokens
 from flextok.tokens.edit import Edit, apply_edits
 from flextok.tokens.link import pack, unpack
 
-EXAMPLE = str(VideoService.example_paths()[0])
+EXAMPLE = str(example_paths()[0])
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def test_edits_from_strangers_are_checked(data: object) -> None:
 
 def test_another_first_frame_leads_the_clip(service: VideoService, tokens: ClipTokens) -> None:
     own = service.picture(EXAMPLE, tokens.model)
-    other = service.picture(str(VideoService.example_paths()[3]), tokens.model)
+    other = service.picture(str(example_paths()[3]), tokens.model)
     assert own.shape == (64, 64, 3)
     video = service.decode_from(tokens, 1, other)
     assert psnr_db(video[:1], other[None]) > psnr_db(video[:1], own[None]) + 3

@@ -1,4 +1,4 @@
-"""Datasets: a mixture draws by weight and by index alone; a bank resumes; latents are cached mirrored."""
+"""Datasets: a bank resumes; latents are cached mirrored."""
 
 from __future__ import annotations
 
@@ -7,28 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flextok.data.datasets import ClipBank, MixtureDataset, ToyboxDataset, fill_bank
-
-
-def test_mixture_follows_weights_and_index() -> None:
-    class Constant:
-        def __init__(self, value: int) -> None:
-            self.value = value
-
-        def __len__(self) -> int:
-            return 3
-
-        def __getitem__(self, index: int) -> np.ndarray:
-            return np.full((1, 1, 1, 3), self.value + index, np.uint8)
-
-    mixture = MixtureDataset([Constant(0), Constant(100)], [3, 1], length=400, seed=5)
-    values = [int(mixture[i].flat[0]) for i in range(400)]
-    assert values == [int(mixture[i].flat[0]) for i in range(400)]
-    assert 0.68 < np.mean([v < 50 for v in values]) < 0.82
-    with pytest.raises(IndexError):
-        mixture[400]
-    with pytest.raises(ValueError, match="weights"):
-        MixtureDataset([Constant(0)], [-1.0], 3)
+from flextok.data.datasets import ClipBank, ToyboxDataset, fill_bank
 
 
 def test_bank_goes_on_where_it_stopped(tmp_path: Path) -> None:

@@ -46,11 +46,11 @@ def _seed(value: int) -> torch.Generator:
 
 
 def test_a_batch_is_its_clips_one_by_one(pipe: VideoGeneratorPipeline) -> None:
-    both = pipe.class_to_video(["bounces", "drops"], keep_k=2, generator=[_seed(1), _seed(2)])
+    both = pipe(action=["bounces", "drops"], keep_k=2, generator=[_seed(1), _seed(2)])
     assert both.frames.shape == (2, 3, 17, 64, 64)
     assert both.token_ids.shape == (2, 5, 2)
     for index, action in enumerate(("bounces", "drops")):
-        alone = pipe.class_to_video(action, keep_k=2, generator=_seed(index + 1))
+        alone = pipe(action=action, keep_k=2, generator=_seed(index + 1))
         assert torch.equal(alone.token_ids[0], both.token_ids[index])
         torch.testing.assert_close(alone.frames[0], both.frames[index], atol=1e-4, rtol=1e-4)
 
@@ -75,9 +75,9 @@ def test_long_video_streams_chunks_that_go_on(pipe: VideoGeneratorPipeline) -> N
     chunks = list(pipe.stream("a red ball", keep_k=2, num_frames=49, generator=_seed(4)))
     assert [c.frames.shape[2] for c in chunks] == [17, 16, 16]
     assert [c.token_ids.shape[1] for c in chunks] == [5, 4, 4]
-    whole = pipe.long_video("a red ball", 49, keep_k=2, generator=_seed(4))
+    whole = pipe("a red ball", num_frames=49, keep_k=2, generator=_seed(4))
     assert torch.equal(whole.frames, torch.cat([c.frames for c in chunks], dim=2))
-    short = pipe.text_to_video("a red ball", keep_k=2, generator=_seed(4))
+    short = pipe("a red ball", keep_k=2, generator=_seed(4))
     assert torch.equal(short.frames, whole.frames[:, :, :17])
 
 
@@ -142,7 +142,7 @@ def test_saved_and_loaded_is_the_same(pipe: VideoGeneratorPipeline, tmp_path: Pa
     pipe.save_pretrained(tmp_path)
     loaded = load_generator(tmp_path)
     assert loaded.info == pipe.info
-    a, b = (p.class_to_video("drops", keep_k=3, generator=_seed(6)) for p in (pipe, loaded))
+    a, b = (p(action="drops", keep_k=3, generator=_seed(6)) for p in (pipe, loaded))
     assert torch.equal(a.token_ids, b.token_ids)
     assert torch.equal(a.frames, b.frames)
     index = json.loads((tmp_path / "model_index.json").read_text())

@@ -24,8 +24,7 @@ from flextok.models.register_tokenizer import RegisterTokenizer
 from flextok.toybox.labels import ATTRIBUTES, labels, labels_of_seeds
 from flextok.toybox.sampling import sample_spec
 from flextok.training.configs import RunConfig
-from flextok.training.export_scorer import ExportConfig as ScorerExport
-from flextok.training.export_scorer import main as export_scorer
+from flextok.training.export import export_scorer
 from flextok.training.losses import metric_error, motion_weights, pixel_metric
 from flextok.training.train_ar import PRESETS as AR_PRESETS
 from flextok.training.train_ar import ARStage
@@ -182,7 +181,7 @@ def test_scorer_stage_writes_what_is_exported_and_loaded(tmp_path: Path) -> None
     rows = launch("train_scorer", "tiny", tmp_path / "run", "--banks", str(tmp_path / "bank"))
     assert set(losses(rows)) == {1, 2, 3, 4}
     assert any({"val_mean", "val_strict_text_match", "val_action"} <= set(row) for row in rows)
-    export_scorer(ScorerExport(tmp_path / "run/weights", tmp_path / "exported"))
+    export_scorer(tmp_path / "run/weights", tmp_path / "exported")
     assert load_scorer(tmp_path / "exported").unknown_words("a red elephant") == ["elephant"]
 
 
