@@ -108,7 +108,10 @@ def test_every_table_is_shown_somewhere() -> None:
     assert shown == TABLES.keys()
 
 
-@pytest.mark.parametrize("path", DOCUMENTS[1:], ids=lambda path: path.parent.name)
+CARDS = [path for path in DOCUMENTS if path.parent.parent.name == "assets"]
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.parent.name)
 def test_model_cards_say_what_a_reader_must_know(path: Path, repository: Path) -> None:
     text = path.read_text()
     for part in ("Data", "ecipe", "## Metrics", "## Limits", "## Licence"):

@@ -21,6 +21,8 @@ DOCUMENTS = (
     ROOT / "assets/embedded-generator/README.md",
     ROOT / "assets/embedded-grid-generator/README.md",
     ROOT / "assets/scorer/README.md",
+    ROOT / "flextok/released/README.md",
+    ROOT / "space_config/hardware.md",
 )
 LATENT_FRAMES = 5  # of a clip of 17 frames
 SETS = {
