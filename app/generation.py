@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.limits import MAX_GENERATED_CHUNKS, MAX_SEED
+from app.payload import Panel, Payload, Result
 from app.player import panel_budgets, psnr_db, sprite
 from app.refusals import refusal, require_number, told
-from app.store import ModelStore
+from app.store import EMBEDDED_GRID, ModelStore
+from flextok.loading.registry import list_models
 from flextok.toybox.actions import ACTIONS
 from flextok.toybox.spec import FPS
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from flextok.pipelines.pipeline_generator import VideoGeneratorPipeline
 
 BUDGETS = (1, 2, 4, 8, 16, 32, 64)
-GRID_TOKENS = 64
+GRID_TOKENS = next(entry.num_registers for entry in list_models() if entry.id == EMBEDDED_GRID)
 """Tokens per latent frame of the grid, whatever the clip."""
 MAX_PROMPT = 400
 SCALE = 4
@@ -70,6 +71,8 @@ class Generated:
     keep_k: int
     frames: np.ndarray
     tokens: int
+    bits: int
+    """Of a token."""
 
 
 class GeneratorService:
@@ -94,7 +97,8 @@ class GeneratorService:
             from flextok.video.pixels import to_uint8
 
             budgets = [*(k for k in BUDGETS if k < request.keep_k), int(request.keep_k)]
-            for result in self.pipe().refine(
+            pipe = self.pipe()
+            for result in pipe.refine(
                 **request.wanted(),
                 budgets=budgets,
                 guidance_scale=request.guidance,
@@ -102,7 +106,7 @@ class GeneratorService:
                 generator=torch.Generator().manual_seed(int(request.seed)),
             ):
                 ids = result.token_ids[0]
-                yield Generated(ids.shape[1], to_uint8(result.frames)[0], ids.numel())
+                yield Generated(ids.shape[1], to_uint8(result.frames)[0], ids.numel(), bits_of(pipe))
 
     def grid(self, request: GenerateRequest) -> Generated:
         """The same from the grid's generator, which writes all tokens of every latent frame whatever the budget.
@@ -116,13 +120,15 @@ class GeneratorService:
 
             from flextok.video.pixels import to_uint8
 
-            result = self.pipe("embedded-grid-class")(
+            pipe = self.pipe("embedded-grid-class")
+            result = pipe(
                 **request.wanted(),
                 guidance_scale=request.guidance,
                 temperature=request.temperature,
                 generator=torch.Generator().manual_seed(int(request.seed)),
             )
-            return Generated(GRID_TOKENS, to_uint8(result.frames)[0], result.token_ids[0].numel())
+            ids = result.token_ids[0]
+            return Generated(ids.shape[1], to_uint8(result.frames)[0], ids.numel(), bits_of(pipe))
 
     def long_video(self, request: GenerateRequest) -> Iterator[Generated]:
         """The video so far, after every chunk.
@@ -136,8 +142,8 @@ class GeneratorService:
 
             from flextok.video.pixels import to_uint8
 
-            frames, tokens = np.zeros((0, 64, 64, 3), np.uint8), 0
-            for chunk in self.pipe().stream(
+            pipe, so_far, tokens = self.pipe(), list[np.ndarray](), 0
+            for chunk in pipe.stream(
                 **request.wanted(),
                 keep_k=int(request.keep_k),
                 num_frames=1 + 16 * int(request.chunks),
@@ -145,13 +151,18 @@ class GeneratorService:
                 temperature=request.temperature,
                 generator=torch.Generator().manual_seed(int(request.seed)),
             ):
-                frames = np.concatenate([frames, to_uint8(chunk.frames)[0]])
+                so_far.append(to_uint8(chunk.frames)[0])
                 tokens += chunk.token_ids[0].numel()
-                yield Generated(int(request.keep_k), frames, tokens)
+                yield Generated(int(request.keep_k), np.concatenate(so_far), tokens, bits_of(pipe))
 
     def unknown(self, prompt: str) -> list[str]:
         """Words of a prompt that the model has never seen."""
         return self.pipe().unknown_words(prompt) if prompt.strip() else []
+
+
+def bits_of(pipe: VideoGeneratorPipeline) -> int:
+    """Bits of one of its tokens."""
+    return (pipe.decoder.info.num_ids - 1).bit_length()
 
 
 def generated_payload(results: list[Generated], said: str, grid: Generated | None = None) -> dict[str, Any]:
@@ -161,57 +172,52 @@ def generated_payload(results: list[Generated], said: str, grid: Generated | Non
         grid: what the grid's generator made of the same request, once it is there.
     """
     finest = results[-1]
-    size = finest.frames.shape[1]
     rows = []
     for result in results:
         quality = None if result is finest else round(psnr_db(result.frames, finest.frames), 2)
-        lines = [f"{result.tokens} tokens"] + ([] if quality is None else [f"PSNR {quality:.1f} dB to the finest"])
+        words = [] if quality is None else [f"PSNR {quality:.1f} dB to the finest"]
         rows.append(
-            {
-                "k": result.keep_k,
-                "tokens": result.tokens,
-                "bytes": -(-result.tokens * 10 // 8),
-                "psnr": quality,
-                "frames": len(result.frames),
-                "sprite": sprite(result.frames),
-                "lines": lines,
-            }
+            Result(
+                k=result.keep_k,
+                tokens=result.tokens,
+                bytes=-(-result.tokens * result.bits // 8),
+                psnr=quality,
+                frames=len(result.frames),
+                sprite=sprite(result.frames),
+                lines=[f"{result.tokens} tokens", *words],
+            )
         )
-    return {
-        "id": uuid.uuid4().hex[:12],
-        "title": said,
-        "fps": FPS,
-        "numFrames": len(finest.frames),
-        "size": size,
-        "ratio": 4,
-        "source": rows[-1]["sprite"],
-        "sourceTitle": f"Finest: k = {finest.keep_k}",
-        "sourceLines": [said[:80]],
-        "bitsPerToken": 10,
-        "latentFrames": 1 + (len(finest.frames) - 1) // 4,
-        "maxK": max(finest.keep_k, 2),
-        "shown": panel_budgets([result.keep_k for result in results[:-1]]),
-        "registers": rows,
-        "grid": [],
-        "shortGrid": [],
-        "extra": [
-            {
-                "id": "generated-grid",
-                "title": "The 3D grid's generator",
-                "lines": [f"{result.tokens} tokens, no fewer", "a smaller model, see Measured"],
-                "sprite": sprite(result.frames),
-                "frames": len(result.frames),
-            }
-            for result in (grid,)
-            if result is not None
+    beside = [] if grid is None else [grid]
+    return Payload(
+        title=said,
+        fps=FPS,
+        num_frames=len(finest.frames),
+        size=finest.frames.shape[1],
+        source=rows[-1].sprite,
+        source_title=f"Finest: k = {finest.keep_k}",
+        source_lines=[said[:80]],
+        bits_per_token=finest.bits,
+        latent_frames=finest.tokens // finest.keep_k,
+        max_k=max(finest.keep_k, 2),
+        shown=panel_budgets([result.keep_k for result in results[:-1]]),
+        registers=rows,
+        extra=[
+            Panel(
+                "generated-grid",
+                "The 3D grid's generator",
+                [f"{other.tokens} tokens, no fewer", "a smaller model, see Measured"],
+                sprite(other.frames),
+                len(other.frames),
+            )
+            for other in beside
         ],
-        "views": {
+        views={
             "wipe": "Wipe: finest | fewer tokens",
             "flip": "Fewer tokens (hold Space: finest)",
             "difference": "Difference to the finest",
         },
-        "note": "Every panel is the same sequence of tokens, stopped earlier or later.",
-    }
+        note="Every panel is the same sequence of tokens, stopped earlier or later.",
+    ).to_json()
 
 
 def with_chunk_bar(frames: np.ndarray, total: int) -> np.ndarray:

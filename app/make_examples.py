@@ -51,7 +51,7 @@ def prebake(name: str, title: str) -> None:
     """Decode an example at every budget, as a visitor would, and keep what the page shows."""
     service = VideoService()
     *_, last = service.reconstruct(Request(str(ASSETS / "examples" / f"{name}.mp4")))
-    shown = {"title": title, **payload(last, service.entry(EMBEDDED), note(last))}
+    shown = payload(last, service.entry(EMBEDDED), note(last), title)
     PREBAKED.mkdir(parents=True, exist_ok=True)
     (PREBAKED / f"{name}.json").write_text(json.dumps(shown) + "\n", encoding="utf-8")
 

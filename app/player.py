@@ -6,8 +6,8 @@ import base64
 import io
 import json
 import math
-import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from app.payload import Panel, Payload, Result, Seeds
 from app.shipped import PREBAKED
 from flextok.loading.registry import ModelEntry
 from flextok.tokens.clip import ClipTokens
@@ -62,26 +63,25 @@ def player(
     )
 
 
-def payload(progress: Progress, entry: ModelEntry, note: str = "") -> dict[str, Any]:
+def payload(progress: Progress, entry: ModelEntry, note: str = "", title: str | None = None) -> dict[str, Any]:
     """What has landed so far of one request."""
     clip = progress.clip
-    budgets = [result.keep_k for result in progress.sweep]
-    return {
-        "fps": clip.fps,
-        "numFrames": clip.num_real,
-        "size": clip.video.shape[-1],
-        "ratio": 4,
-        "id": progress.id,
-        "source": sprite(pixels(clip.video[:, :, : clip.num_real])),
-        "bitsPerToken": entry.bits_per_token,
-        "latentFrames": 1 + (clip.video.shape[2] - 1) // 4,
-        "maxK": entry.num_registers,
-        "shown": panel_budgets(budgets),
-        "registers": [_result(result) for result in progress.sweep],
-        "grid": [_result(result) for result in progress.coarser_grid],
-        "shortGrid": [_result(result, k) for k, result in progress.shorter_grid],
-        "note": note,
-    }
+    return Payload(
+        fps=clip.fps,
+        num_frames=clip.num_real,
+        size=clip.video.shape[-1],
+        source=sprite(pixels(clip.video[:, :, : clip.num_real])),
+        bits_per_token=entry.bits_per_token,
+        latent_frames=1 + (clip.video.shape[2] - 1) // 4,
+        max_k=entry.num_registers,
+        shown=panel_budgets([result.keep_k for result in progress.sweep]),
+        registers=[_result(result) for result in progress.sweep],
+        grid=[_result(result) for result in progress.coarser_grid],
+        short_grid=[_result(result, k) for k, result in progress.shorter_grid],
+        note=note,
+        id=progress.id,
+        title=title,
+    ).to_json()
 
 
 def seeds_payload(clip_id: str, results: Sequence[Reconstruction]) -> dict[str, Any]:
@@ -89,14 +89,14 @@ def seeds_payload(clip_id: str, results: Sequence[Reconstruction]) -> dict[str, 
     videos = np.stack([pixels(result.frames) for result in results]).astype(np.float32)  # (seeds, T, H, W, 3)
     spread = videos.std(axis=0).mean(axis=-1, keepdims=True)  # (T, H, W, 1), 8-bit levels
     grey = np.repeat(spread.round().clip(0, 255).astype(np.uint8), 3, axis=-1)
-    return {
-        "seeds": [{**_result(result), "title": result.label} for result in results],
-        "k": results[0].keep_k,
-        "clip": clip_id,
-        "spread": sprite(grey, lossless=True),
-        "meanSpread": round(float(spread.mean()), 2),
-        "frames": len(grey),
-    }
+    return Seeds(
+        seeds=[replace(_result(result), title=result.label) for result in results],
+        k=results[0].keep_k,
+        clip=clip_id,
+        spread=sprite(grey, lossless=True),
+        mean_spread=round(float(spread.mean()), 2),
+        frames=len(grey),
+    ).to_json()
 
 
 def pair_payload(
@@ -104,44 +104,37 @@ def pair_payload(
     reference: tuple[str, Sequence[str], np.ndarray],
     other: tuple[str, Sequence[str], np.ndarray],
     extra: Sequence[tuple[str, Sequence[str], np.ndarray]] = (),
-    note: str = "",
 ) -> dict[str, Any]:
     """Two clips to compare, and others beside them: (title, lines, uint8 frames (T, H, W, 3)) each.
 
     Args:
         tokens: of the clip; what is played follows its frame rate and length.
     """
-
-    def shown(clip: tuple[str, Sequence[str], np.ndarray]) -> dict[str, Any]:
-        title, lines, frames = clip
-        return {"title": title, "lines": list(lines), "sprite": sprite(frames), "frames": len(frames)}
-
-    first, second = shown(reference), shown(other)
-    names = reference[0], other[0]
-    return {
-        "id": uuid.uuid4().hex[:12],
-        "fps": tokens.fps,
-        "numFrames": tokens.num_frames,
-        "size": reference[2].shape[1],
-        "ratio": 4,
-        "source": first["sprite"],
-        "sourceTitle": first["title"],
-        "sourceLines": first["lines"],
-        "bitsPerToken": tokens.bits_per_token,
-        "latentFrames": tokens.latent_frames,
-        "maxK": tokens.keep_k,
-        "shown": [tokens.keep_k],
-        "registers": [{"k": tokens.keep_k, "tokens": 0, "bytes": 0, "psnr": None, **second}],
-        "grid": [],
-        "shortGrid": [],
-        "extra": [{"id": f"extra-{i}", **shown(clip)} for i, clip in enumerate(extra)],
-        "compare": {
-            "wipe": f"Wipe: {names[0]} | {names[1]}",
-            "flip": f"{other[0]} alone (hold Space: {names[0]})",
-            "difference": f"Difference: {names[0]} against {names[1]}",
+    (first, first_lines, first_frames), (second, second_lines, second_frames) = reference, other
+    return Payload(
+        fps=tokens.fps,
+        num_frames=tokens.num_frames,
+        size=first_frames.shape[1],
+        source=sprite(first_frames),
+        source_title=first,
+        source_lines=first_lines,
+        bits_per_token=tokens.bits_per_token,
+        latent_frames=tokens.latent_frames,
+        max_k=tokens.keep_k,
+        shown=[tokens.keep_k],
+        registers=[
+            Result(tokens.keep_k, 0, 0, len(second_frames), sprite(second_frames), title=second, lines=second_lines)
+        ],
+        extra=[
+            Panel(f"extra-{i}", title, lines, sprite(frames), len(frames))
+            for i, (title, lines, frames) in enumerate(extra)
+        ],
+        compare={
+            "wipe": f"Wipe: {first} | {second}",
+            "flip": f"{second} alone (hold Space: {first})",
+            "difference": f"Difference: {first} against {second}",
         },
-        "note": note,
-    }
+    ).to_json()
 
 
 def qualities(clip: dict[str, Any], request: Request) -> dict[str, Any]:
@@ -173,15 +166,15 @@ def panel_budgets(budgets: Sequence[int]) -> list[int]:
     return [budgets[i] for i in places]
 
 
-def _result(result: Reconstruction, k: int | None = None) -> dict[str, Any]:
-    return {
-        "k": result.keep_k if k is None else k,
-        "tokens": result.num_tokens,
-        "bytes": result.num_bytes,
-        "psnr": round(result.psnr_db, 2),
-        "frames": result.frames.shape[2],
-        "sprite": sprite(pixels(result.frames)),
-    }
+def _result(result: Reconstruction, k: int | None = None) -> Result:
+    return Result(
+        k=result.keep_k if k is None else k,
+        tokens=result.num_tokens,
+        bytes=result.num_bytes,
+        psnr=round(result.psnr_db, 2),
+        frames=result.frames.shape[2],
+        sprite=sprite(pixels(result.frames)),
+    )
 
 
 def pixels(video: Tensor) -> np.ndarray:

@@ -26,7 +26,7 @@ class ModelStore:
     """
 
     def __init__(self, local: Sequence[str] = ()) -> None:
-        self._lock = threading.Lock()
+        self._lock, self._looking = threading.Lock(), threading.Lock()
         self._local = {local_id(source): source for source in local}
         self._known: dict[str, tuple[ModelEntry, Availability | None]] = {
             entry.id: (entry, Availability("cpu") if entry.source == "embedded" else None) for entry in list_models()
@@ -58,13 +58,21 @@ class ModelStore:
         return [(entry, available) for entry, available in self._known.values() if entry.kind == "register"]
 
     def look_around(self) -> list[tuple[ModelEntry, Availability | None]]:
-        """Find out which models can run here, as far as that is not known yet."""
-        with self._lock:
+        """Find out which models can run here, as far as that is not known yet; a grid only where a model can use it.
+
+        The Hub may take its time to answer, so nothing waits for this but those who look.
+        """
+        with self._looking:
             self._describe_local()
-            for entry, available in list(self._known.values()):
-                if available is None:
+            by_kind = sorted(self._known.values(), key=lambda known: known[0].kind == "grid")
+            for entry, available in by_kind:
+                if available is None and self._is_of_use(entry):
                     self._known[entry.id] = (entry, availability(entry))
             return self.known()
+
+    def _is_of_use(self, entry: ModelEntry) -> bool:
+        users = (known for known in self._known.values() if known[0].grid == entry.id)
+        return entry.kind == "register" or any(available is not None and available.runs for _, available in users)
 
     def _describe_local(self) -> None:
         for name, source in self._local.items():

@@ -3,13 +3,8 @@
 // One file, no build step. In the page `app/player.py` puts it in front of a call of `mountPlayer`; under node
 // (tests/app/player.test.js) the functions above `mountPlayer` are tested by themselves.
 //
-// A payload: {id, fps, numFrames, size, ratio, source, bitsPerToken, latentFrames, maxK, shown: [k], registers: [result],
-// grid: [result], shortGrid: [result], note}. A result: {k, tokens, bytes, psnr, frames, sprite}; a sprite is the URL of a picture
-// with all frames side by side. All texts reach the page through textContent.
-//
-// Optional: `compare` {wipe, flip, difference} turns it into a player of two clips, `source` and the only result, with
-// these texts for its views and neither budgets nor chart; `views` gives such texts alone; `sourceTitle`, `sourceLines`, and in a result `title` and
-// `lines`, replace what panels say; `extra` [{id, title, lines, sprite, frames}] are further panels.
+// What it is told: the dataclasses of app/payload, names in camelCase; a test compares both. All texts reach the page through
+// textContent.
 
 const DIFF_MAX = 128; // 8-bit levels at the end of the heatmaps' scale: fixed, so that maps of all k compare
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -20,6 +23,7 @@ from huggingface_hub.errors import (
 
 from flextok.loading.errors import CheckpointError
 
+PATIENCE_S = 3.0
 _REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -54,13 +58,31 @@ def download(repo: str, names: tuple[str, ...], revision: str | None = None) -> 
 def why_unavailable(repo: str, small: str = "config.json") -> str:
     """Why a repository can be had neither from the cache nor from the Hub, in one sentence; empty if it can.
 
-    Fetches one small file to find out.
+    Fetches one small file to find out. Without a network this is told at once: the Hub's client would try for half a
+    minute.
     """
+    if isinstance(try_to_load_from_cache(repo, small), str):
+        return ""
+    if not constants.HF_HUB_OFFLINE and not _answers(constants.ENDPOINT):
+        return f"{repo} is not on this machine, and {constants.ENDPOINT} does not answer"
     try:
         download(repo, (small,))
     except CheckpointError as error:
         return str(error)
     return ""
+
+
+def _answers(address: str) -> bool:
+    """Does anything take a connection there? Behind a proxy this is not ours to know."""
+    parts = urlsplit(address)
+    if parts.scheme in getproxies():
+        return True
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=PATIENCE_S).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,7 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.player import panel_budgets, prebaked, prebaked_names, sprite, thumbnail
+from app.payload import Panel, Payload, Result, Shown, camel_case
+from app.player import STATIC, panel_budgets, prebaked, prebaked_names, sprite, thumbnail
 from app.shipped import EXAMPLES
 
 HERE = Path(__file__).parent
@@ -26,6 +29,27 @@ def test_functions_of_the_page_under_node(script: str) -> None:
     assert node, "this test needs node; .ci/run installs it"
     done = subprocess.run([node, "--test", str(HERE / script)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+def read_by_script(variable: str) -> set[str]:
+    """Names that the player's script reads of what is called `variable` in it."""
+    return set(re.findall(rf"\b{variable}\.([a-zA-Z]\w*)", (STATIC / "player.js").read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(("variable", "kind"), [("payload", Payload), ("result", Result), ("more", Panel)])
+def test_script_and_python_agree_on_names(variable: str, kind: type[Shown]) -> None:
+    said = {camel_case(field.name) for field in dataclasses.fields(kind)}
+    assert read_by_script(variable) <= said, "the script reads what nobody says"
+    unread = {"title"} if kind is Payload else set()  # of the tabs around the player
+    assert said - unread <= read_by_script(variable), "nobody reads what is said"
+
+
+def test_shipped_clips_hold_what_the_player_reads() -> None:
+    said = {camel_case(field.name) for field in dataclasses.fields(Payload)}
+    needed = {camel_case(f.name) for f in dataclasses.fields(Payload) if f.default is dataclasses.MISSING}
+    for name in prebaked_names():
+        assert set(prebaked(name)) <= said
+        assert needed <= set(prebaked(name))
 
 
 def test_sprites_hold_all_frames_side_by_side() -> None:
