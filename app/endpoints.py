@@ -33,6 +33,12 @@ LIGHT: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "light"}
 
 def build(service: VideoService, clip: ShownClip) -> None:
     """Register the endpoints; nothing of this is seen on the page."""
+    _questions(service)
+    _clips(service, clip)
+
+
+def _questions(service: VideoService) -> None:
+    """Those that need no file, and no place in the models' lane."""
 
     def list_models() -> list[dict[str, Any]]:
         """Models, with what they take and whether they run here; an empty reason means that they do."""
@@ -92,6 +98,10 @@ def build(service: VideoService, clip: ShownClip) -> None:
 
     for light in (list_models, list_examples, budget, edit_tokens, swap_tokens, token_link, open_link, rate_distortion):
         gr.api(light, **LIGHT)
+
+
+def _clips(service: VideoService, clip: ShownClip) -> None:
+    """Those that take or give a file."""
 
     def tokenize(video: str | None, *settings: Any) -> dict[str, Any]:
         """Tokens of a video as a JSON token file: ids, model, fingerprint of its weights, and how to decode them."""

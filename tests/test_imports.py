@@ -79,6 +79,13 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert not needs, f"in or behind a circle: {sorted(needs)}"
 
 
+@pytest.mark.parametrize("module", [*LIBRARY, *APP])
+def test_functions_fit_a_screen(module: str) -> None:
+    tree = ast.parse(_path(module).read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    assert not [f.name for f in functions if (f.end_lineno or 0) - f.lineno + 1 > 80]
+
+
 def test_every_module_imports() -> None:
     code = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
     names = [m for m in LIBRARY if not m.endswith("__main__")] + APP

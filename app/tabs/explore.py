@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -41,6 +42,7 @@ from app.request import (
     UNSET,
     WHERE,
     Request,
+    Setting,
     with_settings,
 )  # fmt: skip
 from app.runtime import ZERO_GPU
@@ -61,8 +63,129 @@ LIMITS = (
 )
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What the layout leaves for the wiring."""
+
+    view: gr.HTML
+    shown: gr.State
+    status: gr.Markdown
+    video: gr.Video
+    converted: gr.UploadButton
+    run: gr.Button
+    stop: gr.Button
+    cost: gr.Markdown
+    plan: gr.Markdown
+    also_k: gr.Number
+    settings: dict[Setting, Any]
+
+
+class Explore:
+    """What happens on this tab; handlers take and give the values of components."""
+
+    def __init__(self, service: VideoService) -> None:
+        self.service = service
+
+    def pick(self, model_id: str) -> tuple[int, float, str]:
+        """Set the controls to what suits a model."""
+        entry = self.service.entry(model_id)
+        return entry.steps, entry.guidance, f"{entry.id} is picked; press Tokenize and decode."
+
+    def reconstruct(self, video: str | None, also_k: int = 0, *settings: Any) -> Iterator[tuple[Any, ...]]:
+        """Tokenize a video and decode it at every budget, coarsest first; yields a status and what has landed."""
+        request = Request.of(video, *settings, also_k=also_k)
+        if not self.service.is_loaded(request.model):
+            size = self.service.entry(request.model).memory_gib
+            yield f"Working: loading {request.model}, about {size:.1f} GiB ...", gr.skip(), gr.skip()
+        for progress in self.service.reconstruct(request):
+            clip = payload(progress, self.service.entry(request.model), note(progress))
+            yield status_line(progress), clip, qualities(clip, request)
+
+    def from_the_start(self, video: str | None, also_k: int, *settings: Any) -> Iterator[tuple[Any, ...]]:
+        """`reconstruct` for a clip that has just come: whole, whatever part was read of the one before."""
+        values = dict(zip((setting.name for setting in SETTINGS), settings, strict=True))
+        values |= {setting.name: setting.unset for setting in WHERE}
+        yield from self.reconstruct(video, also_k, *values.values())
+
+    def convert(self, path: str) -> str:
+        """An mp4 that browsers play, of a file that they do not."""
+        from flextok.video.write import write_video
+
+        target = fresh_file("clip.mp4")
+        write_video(uploads.playable(path), target, CONVERTED_FPS)
+        return str(target)
+
+    def preview(self, *settings: Any) -> tuple[Any, Any]:
+        """What will be read of the clip, and its picture under the crop box."""
+        if not settings[0]:
+            return RULE, show_poster("")
+        try:
+            about, plan, frame = self.service.preview(Request.of(*settings))
+        except gr.Error as error:  # a message of its own comes from decoding what cannot be read
+            return as_plain_text(str(error.message)), show_poster("")
+        return f"{about} {plan} {RULE}", show_poster(sprite(frame[None]))
+
+    def other_seeds(self, event: gr.EventData, shown: dict[str, Any], *settings: Any) -> tuple[str, dict[str, Any]]:
+        """Decode the budget on the slider of the clip on the screen with several seeds."""
+        request = Request.of(*settings)
+        if request.reads != shown["reads"]:  # a job that was cancelled before it showed anything, or other settings
+            raise refusal("What is shown is not yet of this clip and these settings; press Tokenize and decode first.")
+        results = self.service.seeds(request, event._data.get("k"))
+        words = f"Shown: k = {results[0].keep_k} from {len(results)} seeds, in a row of their own."
+        return words, seeds_payload(str(event._data.get("clip"))[:64], results)
+
+
 def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> ShownClip:
     """Lay out and wire the tab. It opens with shipped results, so it needs no model for them."""
+    parts, explore = _layout(service), Explore(service)
+    model, steps, guidance = (parts.settings[setting] for setting in (MODEL, STEPS, GUIDANCE))
+    model.input(explore.pick, model, [steps, guidance, parts.status], **QUIET)
+    if ZERO_GPU:  # what a click costs stands beside the button before it is pressed
+        settled = [model.input, steps.change, guidance.change, parts.also_k.change]
+        gr.on(settled, service.cost, [model, parts.also_k, steps, guidance], parts.cost, **QUIET)
+    demo.load(
+        lambda: show_models(picker_rows(service.look_around())),
+        outputs=model,
+        show_progress="hidden",
+        api_visibility="private",
+        concurrency_id="look",
+    )
+    clip = _wire(explore, parts)
+    parsers = {MODEL: lambda text: choice(*(entry.id for entry, _ in service.known()))(text), CROP: crop_text}
+    for setting, component in {**parts.settings, ALSO_K: parts.also_k}.items():
+        shared.add(setting.address, component, parsers.get(setting, setting.parse), rerun=True)
+    return clip
+
+
+def _wire(explore: Explore, parts: _Parts) -> ShownClip:
+    """What a new clip, its trim, the button and the player set off."""
+    video, converted, status, view, shown = parts.video, parts.converted, parts.status, parts.view, parts.shown
+    chosen = [parts.settings[setting] for setting in SETTINGS]
+    settings, inputs, outputs = [video, *chosen], [video, parts.also_k, *chosen], [status, view, shown]
+    where = tuple(parts.settings[setting] for setting in WHERE)
+    reconstruct = reason_in_status(with_settings(explore.reconstruct))
+    from_the_start = reason_in_status(explore.from_the_start)
+    private: dict[str, Any] = {**LANE, "api_visibility": "private", "show_progress_on": status}
+    running = parts.run.click(reconstruct, inputs, outputs, api_name="reconstruct", show_progress_on=status, **LANE)
+    comes = [video.upload, video.stop_recording]
+    uploaded = gr.on(comes, from_the_start, inputs, outputs, **private)
+    found = converted.upload(explore.convert, converted, video, **private)
+    decoded = found.success(from_the_start, inputs, outputs, **private)
+    # Another clip is read whole and from its start; a link that opens with a trim sets all of it at once.
+    gr.on([*comes, converted.upload], lambda: WHOLE, outputs=list(where), **QUIET)
+    trims = [parts.settings[setting].change for setting in (START, LENGTH, FPS)]
+    gr.on(
+        [video.change, *trims], explore.preview, settings, [parts.plan, parts.settings[CROP]],
+        show_progress="hidden", api_visibility="private", trigger_mode="always_last",
+        concurrency_limit=2, concurrency_id="preview",
+    )  # fmt: skip
+    seeds = view.submit(explore.other_seeds, [shown, *settings], [status, view], **private)
+    gr.on([*comes, converted.upload, video.clear], **FORGET_EXAMPLE)
+    jobs = [running, uploaded, found, decoded, seeds]
+    return ShownClip(shown, video, status, tuple(settings), where, view, parts.stop, jobs, reconstruct, tuple(inputs))
+
+
+def _layout(service: VideoService) -> _Parts:
     gr.Markdown(INTRO)
     entry = service.entry(EMBEDDED)
     opened, _, opened_of, *_ = first_example()
@@ -96,98 +219,9 @@ def build(service: VideoService, demo: gr.Blocks, shared: Shared) -> ShownClip:
                 seed = gr.Number(0, minimum=0, maximum=MAX_SEED, precision=0, label="Seed (the same for every k)")
             with gr.Accordion("Model", open=False):
                 model = model_picker(EMBEDDED, picker_rows(service.known()), elem_id="model")
-
-    def pick(model_id: str) -> tuple[int, float, str]:
-        """Set the controls to what suits a model."""
-        entry = service.entry(model_id)
-        return entry.steps, entry.guidance, f"{entry.id} is picked; press Tokenize and decode."
-
-    def reconstruct(video: str | None, also_k: int = 0, *settings: Any) -> Iterator[tuple[Any, ...]]:
-        """Tokenize a video and decode it at every budget, coarsest first; yields a status and what has landed."""
-        request = Request.of(video, *settings, also_k=also_k)
-        if not service.is_loaded(request.model):
-            size = service.entry(request.model).memory_gib
-            yield f"Working: loading {request.model}, about {size:.1f} GiB ...", gr.skip(), gr.skip()
-        for progress in service.reconstruct(request):
-            clip = payload(progress, service.entry(request.model), note(progress))
-            yield status_line(progress), clip, qualities(clip, request)
-
-    reconstruct = reason_in_status(with_settings(reconstruct))
-
-    def from_the_start(video: str | None, also_k: int, *settings: Any) -> Iterator[tuple[Any, ...]]:
-        """`reconstruct` for a clip that has just come: whole, whatever part was read of the one before."""
-        values = dict(zip((setting.name for setting in SETTINGS), settings, strict=True))
-        values |= {setting.name: setting.unset for setting in WHERE}
-        yield from reconstruct(video, also_k, *values.values())
-
-    def convert(path: str) -> str:
-        """An mp4 that browsers play, of a file that they do not."""
-        from flextok.video.write import write_video
-
-        target = fresh_file("clip.mp4")
-        write_video(uploads.playable(path), target, CONVERTED_FPS)
-        return str(target)
-
-    def preview(*settings: Any) -> tuple[Any, Any]:
-        """What will be read of the clip, and its picture under the crop box."""
-        if not settings[0]:
-            return RULE, show_poster("")
-        try:
-            about, plan, frame = service.preview(Request.of(*settings))
-        except gr.Error as error:  # a message of its own comes from decoding what cannot be read
-            return as_plain_text(str(error.message)), show_poster("")
-        return f"{about} {plan} {RULE}", show_poster(sprite(frame[None]))
-
-    def other_seeds(event: gr.EventData, shown: dict[str, Any], *settings: Any) -> tuple[str, dict[str, Any]]:
-        """Decode the budget on the slider of the clip on the screen with several seeds."""
-        request = Request.of(*settings)
-        if request.reads != shown["reads"]:  # a job that was cancelled before it showed anything, or other settings
-            raise refusal("What is shown is not yet of this clip and these settings; press Tokenize and decode first.")
-        results = service.seeds(request, event._data.get("k"))
-        words = f"Shown: k = {results[0].keep_k} from {len(results)} seeds, in a row of their own."
-        return words, seeds_payload(str(event._data.get("clip"))[:64], results)
-
-    model.input(pick, model, [steps, guidance, status], **QUIET)
-    if ZERO_GPU:  # what a click costs stands beside the button before it is pressed
-        settled = [model.input, steps.change, guidance.change, also_k.change]
-        gr.on(settled, service.cost, [model, also_k, steps, guidance], cost, **QUIET)
-    demo.load(
-        lambda: show_models(picker_rows(service.look_around())),
-        outputs=model,
-        show_progress="hidden",
-        api_visibility="private",
-        concurrency_id="look",
-    )
-    components = {START: start_s, LENGTH: length_s, FPS: fps, CROP: crop, STEPS: steps, GUIDANCE: guidance,
-                  SEED: seed, MODEL: model}  # fmt: skip
-    inputs = [video, also_k, *(components[setting] for setting in SETTINGS)]
-    outputs = [status, view, shown]
-    settings = [video, *(components[setting] for setting in SETTINGS)]
-    where = tuple(components[setting] for setting in WHERE)
-    private: dict[str, Any] = {**LANE, "api_visibility": "private", "show_progress_on": status}
-    running = run.click(reconstruct, inputs, outputs, api_name="reconstruct", show_progress_on=status, **LANE)
-    uploaded = gr.on([video.upload, video.stop_recording], from_the_start, inputs, outputs, **private)
-    found = converted.upload(convert, converted, video, **private)
-    decoded = found.success(from_the_start, inputs, outputs, **private)
-    # Another clip is read whole and from its start; a link that opens with a trim sets all of it at once.
-    gr.on(
-        [video.upload, video.stop_recording, converted.upload],
-        lambda: WHOLE,
-        outputs=list(where),
-        **QUIET,
-    )
-    gr.on(
-        [video.change, start_s.change, length_s.change, fps.change], preview, settings, [plan, crop],
-        show_progress="hidden", api_visibility="private", trigger_mode="always_last",
-        concurrency_limit=2, concurrency_id="preview",
-    )  # fmt: skip
-    seeds = view.submit(other_seeds, [shown, *settings], [status, view], **private)
-    jobs = [running, uploaded, found, decoded, seeds]
-    parsers = {MODEL: lambda text: choice(*(entry.id for entry, _ in service.known()))(text), CROP: crop_text}
-    for setting, component in {**components, ALSO_K: also_k}.items():
-        shared.add(setting.address, component, parsers.get(setting, setting.parse), rerun=True)
-    gr.on([video.upload, video.stop_recording, converted.upload, video.clear], **FORGET_EXAMPLE)
-    return ShownClip(shown, video, status, tuple(settings), where, view, stop, jobs, reconstruct, tuple(inputs))
+    settings = {START: start_s, LENGTH: length_s, FPS: fps, CROP: crop, STEPS: steps, GUIDANCE: guidance, SEED: seed,
+                MODEL: model}  # fmt: skip
+    return _Parts(view, shown, status, video, converted, run, stop, cost, plan, also_k, settings)
 
 
 def wire_ends(clip: ShownClip) -> None:

@@ -34,6 +34,50 @@ PROMPTS = [
 ]
 
 
+class Generating:
+    """What happens on this tab; handlers take and give the values of components."""
+
+    def __init__(self, generators: GeneratorService) -> None:
+        self.generators = generators
+
+    def open_tab(self, frames: Any) -> tuple[Any, Any]:
+        """What is shown before anything was asked for; not in the page itself, which most visitors see first."""
+        if frames is not None:
+            return gr.skip(), gr.skip()
+        example = json.loads(EXAMPLE_CLIP.read_text(encoding="utf-8"))
+        return example, source_frames(example)
+
+    def generate(
+        self, action: str, prompt: str, keep_k: int, seed: int, guidance: float, temperature: float
+    ) -> Iterator[tuple[Any, ...]]:
+        """Generate a clip: yields the status, what the player shows and the frames so far, coarsest first."""
+        request = GenerateRequest(action, prompt or "", keep_k, seed, guidance, temperature)
+        request.check()
+        unknown = self.generators.unknown(request.prompt)
+        note = f" This small model does not know: {', '.join(unknown)[:200]}." if unknown else ""
+        results, said = [], ""
+        for result in self.generators.generate(request):
+            results.append(result)
+            said = (
+                f"k = {result.keep_k}: {result.tokens} tokens for {len(result.frames)} frames; a grid of 8x8 cells has "
+                f"{GRID_TOKENS * 5}.{note}"
+            )
+            shown = len(results) > 1  # the player compares two budgets
+            payload = generated_payload(results, request.said) if shown else gr.skip()
+            yield said, payload, result.frames if shown else gr.skip()
+        grid = self.generators.grid(request)
+        said += f" The grid's own generator wrote all {grid.tokens} of its tokens."
+        yield said, generated_payload(results, request.said, grid), results[-1].frames
+
+    def open_in_explore(self, frames: Any) -> tuple[Any, ...]:
+        from flextok.video.write import write_video
+
+        path = fresh_file("generated.mp4")
+        write_video(enlarged(frames), path, 8)
+        words = "Working: the generated clip is decoded anew ..."
+        return str(path), gr.Tabs(selected="explore"), words, *WHOLE
+
+
 def build(generators: GeneratorService, clip: ShownClip, tabs: gr.Tabs, tab: gr.Tab, shared: Shared) -> None:
     """Lay out and wire the tab. A generated clip can become the one in Explore."""
     gr.Markdown(INTRO)
@@ -58,46 +102,8 @@ def build(generators: GeneratorService, clip: ShownClip, tabs: gr.Tabs, tab: gr.
     status = gr.Markdown(SHOWN_FIRST, elem_id="generate-status")
     view = player(None, elem_id="generate-player")
     measured.build()
-
-    def open_tab(frames: Any) -> tuple[Any, Any]:
-        """What is shown before anything was asked for; not in the page itself, which most visitors see first."""
-        if frames is not None:
-            return gr.skip(), gr.skip()
-        example = json.loads(EXAMPLE_CLIP.read_text(encoding="utf-8"))
-        return example, source_frames(example)
-
-    def generate(
-        action: str, prompt: str, keep_k: int, seed: int, guidance: float, temperature: float
-    ) -> Iterator[tuple[Any, ...]]:
-        """Generate a clip: yields the status, what the player shows and the frames so far, coarsest first."""
-        request = GenerateRequest(action, prompt or "", keep_k, seed, guidance, temperature)
-        request.check()
-        unknown = generators.unknown(request.prompt)
-        note = f" This small model does not know: {', '.join(unknown)[:200]}." if unknown else ""
-        results, said = [], ""
-        for result in generators.generate(request):
-            results.append(result)
-            said = (
-                f"k = {result.keep_k}: {result.tokens} tokens for {len(result.frames)} frames; a grid of 8x8 cells has "
-                f"{GRID_TOKENS * 5}.{note}"
-            )
-            shown = len(results) > 1  # the player compares two budgets
-            payload = generated_payload(results, request.said) if shown else gr.skip()
-            yield said, payload, result.frames if shown else gr.skip()
-        grid = generators.grid(request)
-        said += f" The grid's own generator wrote all {grid.tokens} of its tokens."
-        yield said, generated_payload(results, request.said, grid), results[-1].frames
-
-    generate = reason_in_status(generate)
-
-    def open_in_explore(frames: Any) -> tuple[Any, ...]:
-        from flextok.video.write import write_video
-
-        path = fresh_file("generated.mp4")
-        write_video(enlarged(frames), path, 8)
-        words = "Working: the generated clip is decoded anew ..."
-        return str(path), gr.Tabs(selected="explore"), words, *WHOLE
-
+    generating = Generating(generators)
+    generate = reason_in_status(generating.generate)
     for name, component, parse in (
         ("action", action, choice(*ACTIONS)),
         ("prompt", prompt, str),
@@ -107,14 +113,14 @@ def build(generators: GeneratorService, clip: ShownClip, tabs: gr.Tabs, tab: gr.
         ("gtemperature", temperature, number(0, 1.5)),
     ):
         shared.add(name, component, parse)
-    tab.select(open_tab, last, [view, last], **QUIET)
+    tab.select(generating.open_tab, last, [view, last], **QUIET)
     inputs = [action, prompt, keep_k, seed, guidance, temperature]
     options: dict[str, Any] = {**LANE, "show_progress_on": status}
     running = run.click(generate, inputs, [status, view, last], api_name="generate", **options)
     entered = prompt.submit(generate, inputs, [status, view, last], api_visibility="private", **options)
     stopping(stop, status, [running, entered])
     taken = to_explore.click(
-        open_in_explore, last, [clip.video, tabs, clip.status, *clip.where], api_visibility="private"
+        generating.open_in_explore, last, [clip.video, tabs, clip.status, *clip.where], api_visibility="private"
     )
     taken.success(**FORGET_EXAMPLE)
     # What Explore shows is the clip that it holds.

@@ -37,6 +37,74 @@ LOOKS = [
 ]
 
 
+class Mixing:
+    """What happens on this tab; handlers take and give the values of components."""
+
+    def __init__(self, service: VideoService) -> None:
+        self.service = service
+
+    def path_of_b(self, name: str, path: str | None) -> str:
+        if path:
+            return path
+        if name not in prebaked_names():  # comes from the page, so it may be anything
+            raise refusal("There is no such example.")
+        return str(EXAMPLES / f"{name}.mp4")
+
+    def both(self, name: str, path: str | None, settings: tuple[Any, ...]) -> tuple[ClipTokens, ClipTokens]:
+        of_a = Request.of(*settings)
+        a, _ = self.service.tokenize(of_a)
+        of_b = replace(of_a, path=self.path_of_b(name, path), start_s=START.unset, crop=CROP.unset)
+        b, _ = self.service.tokenize(of_b)
+        return a, b
+
+    def swap(self, name: str, path: str | None, k: int, m: int, *settings: Any) -> tuple[str, dict[str, Any]]:
+        a, b = self.both(name, path, settings)
+        k = min(int(k), a.keep_k)
+        asked, m = m, min(int(m), k)
+        with told():
+            a, b = a.prefix(k), b.prefix(k)
+            mixed = a.with_ids(swap_prefix(a.array(), b.array(), m))
+        of_a, of_b, swapped = self.service.decode(a), self.service.decode(b), self.service.decode(mixed)
+        clips = pair_payload(
+            a,
+            ("Clip A", [f"k = {k}"], of_a),
+            ("Swapped", [f"tokens 1-{m} of B, {m + 1}-{k} of A" if 0 < m < k else f"all {k} of {'B' if m else 'A'}",
+                         f"A: {likeness(of_a, swapped)}", f"B: {likeness(of_b, swapped)}"], swapped),
+            [("Clip B", [f"k = {k}"], of_b)],
+        )  # fmt: skip
+        fewer = f" There are no {asked}: k is {k}." if asked > k else ""
+        return f"Shown: the first {m} of {k} tokens from B.{fewer}", clips
+
+    def edit(
+        self, name: str, path: str | None, look: str, degrees: float, picture: str | None, k: int, *settings: Any
+    ) -> tuple[str, dict[str, Any]]:
+        request = Request.of(*settings)
+        tokens, source = self.service.tokenize(request)
+        k = min(int(k), tokens.keep_k)
+        frame = first_frame(self.service, look, source[0], degrees, self.path_of_b(name, path), picture, request.model)
+        plain, edited = self.service.decode(tokens, k), self.service.decode_from(tokens, k, frame)
+        count = f"k = {k}: {k * tokens.latent_frames} tokens"
+        clips = pair_payload(
+            tokens.prefix(k),
+            ("Clip A", ["the source"], source),
+            ("From the new frame", [count, "begins with the frame"], edited),
+            [("The frame", ["given, held"], np.repeat(frame[None], len(source), axis=0)),
+             ("Tokens alone", [count, "without the frame"], plain)],
+        )  # fmt: skip
+        return f"Shown: {k} tokens of A per latent frame, and another first frame.", clips
+
+    def open_tab(self, begun: tuple[Any, ...] | None, name: str, path: str | None, *rest: Any) -> tuple[Any, ...]:
+        """Both views are filled when the tab comes to the front, unless they show the clip of Explore already."""
+        (k, m, look, degrees, picture, edit_k), settings = rest[:6], rest[6:]
+        if begun == settings:
+            return (gr.skip(),) * 5
+        return (
+            settings,
+            *self.swap(name, path, k, m, *settings),
+            *self.edit(name, path, look, degrees, picture, edit_k, *settings),
+        )
+
+
 def build(service: VideoService, clip: ShownClip, tab: gr.Tab, shared: Shared) -> None:
     """Lay out and wire the tab. Clip A is the one in Explore."""
     entry = service.entry(EMBEDDED)
@@ -73,67 +141,7 @@ def build(service: VideoService, clip: ShownClip, tab: gr.Tab, shared: Shared) -
             )  # fmt: skip
     edit_status = gr.Markdown("", elem_id="edit-status")
     edit_view = player(None, elem_id="edit-player")
-
-    def path_of_b(name: str, path: str | None) -> str:
-        if path:
-            return path
-        if name not in prebaked_names():  # comes from the page, so it may be anything
-            raise refusal("There is no such example.")
-        return str(EXAMPLES / f"{name}.mp4")
-
-    def both(name: str, path: str | None, settings: tuple[Any, ...]) -> tuple[ClipTokens, ClipTokens]:
-        of_a = Request.of(*settings)
-        a, _ = service.tokenize(of_a)
-        b, _ = service.tokenize(replace(of_a, path=path_of_b(name, path), start_s=START.unset, crop=CROP.unset))
-        return a, b
-
-    def swap(name: str, path: str | None, k: int, m: int, *settings: Any) -> tuple[str, dict[str, Any]]:
-        a, b = both(name, path, settings)
-        k = min(int(k), a.keep_k)
-        asked, m = m, min(int(m), k)
-        with told():
-            a, b = a.prefix(k), b.prefix(k)
-            mixed = a.with_ids(swap_prefix(a.array(), b.array(), m))
-        of_a, of_b, swapped = service.decode(a), service.decode(b), service.decode(mixed)
-        clips = pair_payload(
-            a,
-            ("Clip A", [f"k = {k}"], of_a),
-            ("Swapped", [f"tokens 1-{m} of B, {m + 1}-{k} of A" if 0 < m < k else f"all {k} of {'B' if m else 'A'}",
-                         f"A: {likeness(of_a, swapped)}", f"B: {likeness(of_b, swapped)}"], swapped),
-            [("Clip B", [f"k = {k}"], of_b)],
-        )  # fmt: skip
-        fewer = f" There are no {asked}: k is {k}." if asked > k else ""
-        return f"Shown: the first {m} of {k} tokens from B.{fewer}", clips
-
-    def edit(
-        name: str, path: str | None, look: str, degrees: float, picture: str | None, k: int, *settings: Any
-    ) -> tuple[str, dict[str, Any]]:
-        request = Request.of(*settings)
-        tokens, source = service.tokenize(request)
-        k = min(int(k), tokens.keep_k)
-        frame = first_frame(service, look, source[0], degrees, path_of_b(name, path), picture, request.model)
-        plain, edited = service.decode(tokens, k), service.decode_from(tokens, k, frame)
-        count = f"k = {k}: {k * tokens.latent_frames} tokens"
-        clips = pair_payload(
-            tokens.prefix(k),
-            ("Clip A", ["the source"], source),
-            ("From the new frame", [count, "begins with the frame"], edited),
-            [("The frame", ["given, held"], np.repeat(frame[None], len(source), axis=0)),
-             ("Tokens alone", [count, "without the frame"], plain)],
-        )  # fmt: skip
-        return f"Shown: {k} tokens of A per latent frame, and another first frame.", clips
-
-    def open_tab(begun: tuple[Any, ...] | None, name: str, path: str | None, *rest: Any) -> tuple[Any, ...]:
-        """Both views are filled when the tab comes to the front, unless they show the clip of Explore already."""
-        (k, m, look, degrees, picture, edit_k), settings = rest[:6], rest[6:]
-        if begun == settings:
-            return (gr.skip(),) * 5
-        return (
-            settings,
-            *swap(name, path, k, m, *settings),
-            *edit(name, path, look, degrees, picture, edit_k, *settings),
-        )
-
+    mixing = Mixing(service)
     b, settings = [other, video_b], list(clip.settings)
     swap_inputs = [*b, swap_k, first, *settings]
     edit_inputs = [*b, look, degrees, picture, edit_k, *settings]
@@ -142,17 +150,17 @@ def build(service: VideoService, clip: ShownClip, tab: gr.Tab, shared: Shared) -
     swap_outputs, edit_outputs = [swap_status, swap_view], [edit_status, edit_view]
     gr.on(
         [run_swap.click, swap_k.release, first.release, video_b.upload, video_b.stop_recording, video_b.clear],
-        swap, swap_inputs, swap_outputs, trigger_mode="always_last", **swap_options,
+        mixing.swap, swap_inputs, swap_outputs, trigger_mode="always_last", **swap_options,
     )  # fmt: skip
     # A clip of one's own goes before the examples, so choosing an example puts it away.
     chosen = other.input(lambda: None, outputs=video_b, show_progress="hidden", api_visibility="private", queue=False)
-    chosen.then(swap, swap_inputs, swap_outputs, trigger_mode="always_last", **swap_options)
+    chosen.then(mixing.swap, swap_inputs, swap_outputs, trigger_mode="always_last", **swap_options)
     gr.on(
         [run_edit.click, degrees.release, edit_k.release],
-        edit, edit_inputs, edit_outputs, trigger_mode="always_last", **edit_options,
+        mixing.edit, edit_inputs, edit_outputs, trigger_mode="always_last", **edit_options,
     )  # fmt: skip
     everything = [begun, *b, swap_k, first, look, degrees, picture, edit_k, *settings]
-    tab.select(open_tab, everything, [begun, *swap_outputs, *edit_outputs], **swap_options)
+    tab.select(mixing.open_tab, everything, [begun, *swap_outputs, *edit_outputs], **swap_options)
     for name, component, parse in (
         ("b", other, choice(*prebaked_names())),
         ("swap-k", swap_k, number(1, entry.num_registers, whole=True)),

@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -127,20 +127,11 @@ def train(stage: Stage, run: RunConfig, config: object, deadline: float | None =
     module = stage.module
     ema = EMAModel(module.parameters(), decay=run.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
     optimizers = [accelerator.prepare(o) for o in make_optimizers(module, run)]
-    asked = [[(g["base_lr"], g["weight_decay"]) for g in optimizer.param_groups] for optimizer in optimizers]
     progress = _Progress()
     trained = accelerator.prepare(module)
     accelerator.register_for_checkpointing(progress, ema)
     run.out.mkdir(parents=True, exist_ok=True)
-    if (state := state_to_resume(run)) is not None:
-        require_same_start(run)
-        accelerator.load_state(str(state))
-        for optimizer, groups in zip(optimizers, asked, strict=True):  # what this call asks for, not what was saved
-            for group, (base_lr, weight_decay) in zip(optimizer.param_groups, groups, strict=True):
-                group |= {"base_lr": base_lr, "weight_decay": weight_decay}
-        if accelerator.is_main_process:
-            ended = "; it has ended: ask for more --run.steps to go on" if progress.step >= run.steps else ""
-            logger.info("resumed %s at step %d%s", state, progress.step, ended)
+    _resume(accelerator, run, optimizers, progress)
     ema.to(accelerator.device)  # a state comes on the CPU
     if accelerator.is_main_process:
         (run.out / "config.json").write_text(json.dumps(asdict(config), default=str, indent=1))  # type: ignore[call-overload]
@@ -186,6 +177,22 @@ def train(stage: Stage, run: RunConfig, config: object, deadline: float | None =
     meter.close()
     accelerator.end_training()
     return progress.step >= run.steps
+
+
+def _resume(accelerator: Accelerator, run: RunConfig, optimizers: Sequence[Any], progress: _Progress) -> None:
+    """Load the newest state, if there is one; rates and decays are those of this call, not those that were saved."""
+    state = state_to_resume(run)
+    if state is None:
+        return
+    asked = [[(g["base_lr"], g["weight_decay"]) for g in optimizer.param_groups] for optimizer in optimizers]
+    require_same_start(run)
+    accelerator.load_state(str(state))
+    for optimizer, groups in zip(optimizers, asked, strict=True):
+        for group, (base_lr, weight_decay) in zip(optimizer.param_groups, groups, strict=True):
+            group |= {"base_lr": base_lr, "weight_decay": weight_decay}
+    if accelerator.is_main_process:
+        ended = "; it has ended: ask for more --run.steps to go on" if progress.step >= run.steps else ""
+        logger.info("resumed %s at step %d%s", state, progress.step, ended)
 
 
 def _batches(stage: Stage, steps: range, rows: slice, device: torch.device) -> Iterator[tuple[int, dict[str, Tensor]]]:
