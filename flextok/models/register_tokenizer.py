@@ -22,6 +22,8 @@ from flextok.models.register_encoder import RegisterEncoder
 from flextok.nested_dropout import prefix_lengths
 from flextok.quantizers.fsq import FSQ
 
+SUMMARY_DIM = 256
+
 
 class RegisterTokenizer(ModelMixin, ConfigMixin):
     """Latents to K ordered tokens per latent frame, and any prefix of them to a velocity.
@@ -56,6 +58,7 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
         decoder_attention: str = "time_causal",
         num_free_registers: int = 1,
         shared_modulation: bool = False,
+        clip_summary: bool = False,
     ) -> None:
         super().__init__()
         if not 0 < num_free_registers <= num_registers:
@@ -79,6 +82,9 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
         self.token_position = nn.Parameter(start + 0.1 * torch.randn_like(start))
         self.token_frame = nn.Parameter(self.decoder.embed.frame.detach().clone())
         self.decoder.initialise()
+        if clip_summary:
+            told = size[0] * num_free_registers * len(levels)
+            self.summary = nn.Sequential(nn.Linear(told, SUMMARY_DIM), nn.SiLU(), nn.Linear(SUMMARY_DIM, size[0] * dim))
 
     @property
     def latent_channels(self) -> int:
@@ -155,7 +161,22 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
     def condition_on_codes(self, codes: Tensor) -> TokenCondition:
         x = self.token_in(codes.to(self.token_in.weight.dtype))  # (b, t, k, d)
         x = x + self.token_position[: x.shape[2]] + self.token_frame[: x.shape[1]]
-        return TokenCondition(registers=x, base=self.codec.reconstruct(codes))
+        return TokenCondition(registers=x, patches=self._summary(codes), base=self.codec.reconstruct(codes))
+
+    def _summary(self, codes: Tensor) -> Tensor | None:
+        """What all free registers of the clip say together, told to every patch of a frame: (b, t, 1, d).
+
+        Differs from the paper. What few registers say of a clip is spread over its frames; a small decoder that has to
+        gather it by attention learns it far more slowly: after 14,400 clips at k = 1 its error from pure noise was
+        0.46 (variance 2.19), with the summary 0.37.
+        """
+        if not self.config.clip_summary:
+            return None
+        t, k = codes.shape[1:3]
+        frames, free = self.config.latent_size[0], self.config.num_free_registers
+        told = F.pad(codes[:, :, :free], (0, 0, 0, max(free - k, 0), 0, frames - t))  # frames that are not there are 0
+        vectors = self.summary(told.flatten(1).to(self.token_in.weight.dtype))
+        return vectors.unflatten(1, (frames, 1, -1))[:, :t]
 
     def denoiser(
         self,

@@ -5,9 +5,11 @@ its prediction, and a head that reads what happens. Three phases:
 
 - `read` (registers, clips with labels): the encoder learns to say what a clip shows, first without quantisation.
   Measured on one core: ten minutes of it bring what half an hour of joint training does not.
-- `joint`: all parts, with a time-causal decoder.
-- `decoder`: tokens are frozen; the decoder goes on for long, with full attention and the clean first latent frame given
-  half of the time, from ids that are cached (`flextok.data.token_cache`) or computed as needed.
+- `joint`: all parts. The decoder sees all frames: a time-causal one cannot draw the first frame of a clip from tokens
+  that say together what it shows (after 60,000 clips its error from pure noise at k = 1 was 2.1 in that frame, which is
+  the variance, and 0.5 to 0.8 in the others), and tokens learn nothing from it.
+- `decoder`: tokens are frozen; the decoder goes on for long, with the clean first latent frame given half of the time,
+  from ids that are cached (`flextok.data.token_cache`) or computed as needed.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import logging
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -250,12 +252,12 @@ class TokenizerStage:
     def _make_model(self, metric: Tensor) -> RegisterTokenizer | GridTokenizer:
         c = self.config
         cls = RegisterTokenizer if c.kind == "register" else GridTokenizer
-        attention = "full" if c.phase == "decoder" else "time_causal"
         if c.run.init_from is not None:
-            model = load_strict(cls, c.run.init_from, decoder_attention=attention)
+            model = load_strict(cls, c.run.init_from)
         else:
             torch.manual_seed(c.run.seed)
-            own = {"num_registers": c.num_registers, "num_free_registers": c.num_free_registers}
+            own: dict[str, Any] = {"num_registers": c.num_registers, "num_free_registers": c.num_free_registers}
+            own["clip_summary"] = True
             model = cls(
                 latent_size=tuple(self.latents.shape[2:]),
                 levels=c.levels,
@@ -263,7 +265,7 @@ class TokenizerStage:
                 encoder_depth=c.encoder_depth,
                 decoder_depth=c.decoder_depth,
                 head_dim=c.head_dim,
-                decoder_attention=attention,
+                decoder_attention="full",
                 shared_modulation=True,
                 **(own if c.kind == "register" else {}),
             )

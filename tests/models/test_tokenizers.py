@@ -144,3 +144,22 @@ def test_budgets_outside_are_refused(register: RegisterTokenizer, grid: GridToke
 def test_impossible_configs_are_refused(cls: type, wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"must be"):
         cls(**{**SIZES, **DEPTH, **wrong})
+
+
+def test_a_summary_tells_every_frame_what_free_registers_say() -> None:
+    torch.manual_seed(0)
+    sizes = {**SIZES, **DEPTH, "num_registers": 6, "num_free_registers": 2}
+    model = _perturbed(RegisterTokenizer(**sizes, clip_summary=True))
+    ids, sigma = model.encode(_latents()).token_ids, torch.full((2,), 0.5)
+
+    def velocity(of: torch.Tensor) -> torch.Tensor:
+        return model(_latents()[:, :, : of.shape[1]], sigma, model.condition(of))
+
+    free, other = ids.clone(), ids.clone()
+    free[:, 2, 1] = (free[:, 2, 1] + 7) % 20
+    other[:, 2, 3] = (other[:, 2, 3] + 7) % 20
+    before = velocity(ids)[:, :, 0]
+    assert not torch.equal(before, velocity(free)[:, :, 0])  # the decoder's attention alone is causal here
+    assert torch.equal(before, velocity(other)[:, :, 0])
+    for shorter in (ids[:, :2], ids[:, :, :1]):
+        assert velocity(shorter).isfinite().all()
