@@ -12,16 +12,16 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from app.components.player import prebaked, prebaked_names
+from app.components.token_strip import edits_from_page
 from app.files import fresh_file
 from app.page import LANE, ShownClip
-from app.player import prebaked, prebaked_names
 from app.plots import SETS, csv_rows, results
 from app.refusals import refusal, told
 from app.render import enlarged, whole
 from app.request import Request, with_settings
 from app.service import VideoService
 from app.store import EMBEDDED, budgets
-from app.token_strip import edits_from_page
 from flextok.chunking import num_latent_frames
 from flextok.tokens.edit import apply_edits
 from flextok.tokens.edit import swap_prefix as swapped

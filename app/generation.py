@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from app.components.payload import Panel, Payload, Result
+from app.components.player import panel_budgets, psnr_db, sprite
 from app.limits import MAX_GENERATED_CHUNKS, MAX_SEED
-from app.payload import Panel, Payload, Result
-from app.player import panel_budgets, psnr_db, sprite
 from app.refusals import refusal, require_number, told
 from app.store import EMBEDDED_GRID, ModelStore
 from flextok.loading.registry import list_models

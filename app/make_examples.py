@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 
+from app.components.player import payload
 from app.generation import GenerateRequest, GeneratorService, generated_payload, with_chunk_bar
 from app.limits import MAX_GENERATED_CHUNKS
-from app.player import payload
 from app.request import Request
 from app.service import VideoService
 from app.shipped import EXAMPLE_CLIP, EXAMPLE_VIDEO, PREBAKED

@@ -24,8 +24,8 @@ import torch
 import tyro
 from torch import Tensor
 
+from app.components.player import pixels, seeds_payload, sprite
 from app.learn.content import LEARN
-from app.player import pixels, seeds_payload, sprite
 from app.shipped import EXAMPLES
 from app.store import EMBEDDED, EMBEDDED_GRID
 from flextok.api import load_embedded

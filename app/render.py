@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from app.components.player import panel_budgets
 from app.files import fresh_file
-from app.player import panel_budgets
 from app.refusals import refusal, told
 from app.request import Request
 from app.service import VideoService

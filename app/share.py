@@ -1,7 +1,7 @@
 """Every state of the page in its address, and back: `?tab=swap&example=3-spins&k=4&seed=7`.
 
 A component joins with `Shared.add`; what it shows then stands in the address as long as it is not the default. The
-player keeps its own part (k, view) in the browser, see app/static/share.js.
+player keeps its own part (k, view) in the browser, see app/share.js.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 import gradio as gr
 
-from app.player import prebaked, prebaked_names, qualities
+from app.components.player import prebaked, prebaked_names, qualities
 from app.request import Request, parse_crop
 from app.shipped import EXAMPLES
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAX_ADDRESS = 10_000
 MAX_VALUE = 400
 """Characters of one value; no text field of the page takes more."""
-STATIC = Path(__file__).parent / "static"
+SCRIPT = Path(__file__).with_name("share.js")
 Parse = Callable[[str], Any]
 """Text of an address to a component's value; ValueError or gr.Error where it is none."""
 
@@ -138,5 +138,5 @@ def head() -> str:
     """For `launch(head=...)`: the script that keeps the address, and on a Space the address that others can open."""
     space = os.environ.get("SPACE_ID", "")
     public = f"https://huggingface.co/spaces/{space}" if space else ""
-    script = (STATIC / "share.js").read_text(encoding="utf-8")
+    script = SCRIPT.read_text(encoding="utf-8")
     return f"<script>{script}\nmountShare({json.dumps(public)});</script>"

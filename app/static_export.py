@@ -12,11 +12,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from app.components import text
+from app.components.player import example_buttons, prebaked_names
 from app.learn.content import baked
-from app.player import STATIC, example_buttons, prebaked_names
 from app.shipped import PREBAKED
-from app.tabs.learn import SCRIPTS, STYLES, page_content, read
+from app.tabs.learn import SCRIPTS, STYLES, page_content
 
+EDITION = Path(__file__).with_name("edition")
 CARD = """---
 title: FlexTok Video
 emoji: 🎞️
@@ -45,10 +47,10 @@ def export(out: Path) -> None:
     (out / "clips").mkdir(parents=True, exist_ok=True)
     for name in prebaked_names():
         shutil.copyfile(PREBAKED / f"{name}.json", out / "clips" / f"{name}.json")
-    for name in (*SCRIPTS, "edition.js"):
-        shutil.copyfile(STATIC / name, out / name)
-    shutil.copyfile(STATIC / "edition.html", out / "index.html")
-    (out / "style.css").write_text(read(("edition.css", *STYLES)), encoding="utf-8")
+    for script in (*SCRIPTS, EDITION / "edition.js"):
+        shutil.copyfile(script, out / script.name)
+    shutil.copyfile(EDITION / "edition.html", out / "index.html")
+    (out / "style.css").write_text(text(EDITION / "edition.css", *STYLES), encoding="utf-8")
     write_json(out / "content.json", {**page_content(), "examples": example_buttons()})
     write_json(out / "learn.json", baked())
     (out / "README.md").write_text(CARD, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Look of the page: Gradio's own theme; the player brings its own rules (app/static/player.css)."""
+"""Look of the page: Gradio's own theme; the player brings its own rules (app/components/player/player.css)."""
 
 from __future__ import annotations
 

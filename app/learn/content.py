@@ -11,7 +11,8 @@ from flextok.loading.registry import ASSETS, MODELS, ModelEntry
 
 LEARN = ASSETS / "learn"
 RESULTS = ASSETS / "results"
-STEPS = Path(__file__).parent / "steps.json"
+HERE = Path(__file__).parent
+STEPS = HERE / "steps.json"
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,18 @@ import gradio as gr
 
 from app import uploads
 from app.clip_plan import RULE
-from app.cropper import cropper, show_poster
+from app.components.cropper import cropper, show_poster
+from app.components.picker import model_picker, picker_rows, show_models
+from app.components.player import (
+    example_buttons,
+    payload,
+    player,
+    prebaked,
+    prebaked_names,
+    qualities,
+    seeds_payload,
+    sprite,
+)
 from app.files import fresh_file
 from app.limits import (
     CONVERTED_FPS,
@@ -25,8 +36,6 @@ from app.limits import (
     MAX_UPLOAD_S,
 )
 from app.page import AFTER_CANCEL, FORGET_EXAMPLE, LANE, QUIET, WHOLE, ShownClip, stopping
-from app.picker import model_picker, picker_rows, show_models
-from app.player import example_buttons, payload, player, prebaked, prebaked_names, qualities, seeds_payload, sprite
 from app.refusals import as_plain_text, reason_in_status, refusal
 from app.request import (
     ALSO_K,

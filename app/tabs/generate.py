@@ -8,11 +8,11 @@ from typing import Any
 
 import gradio as gr
 
+from app.components.player import player, source_frames
 from app.files import fresh_file
 from app.generation import GRID_TOKENS, GenerateRequest, GeneratorService, generated_payload
 from app.limits import MAX_SEED
 from app.page import FORGET_EXAMPLE, LANE, QUIET, WHOLE, ShownClip, stopping
-from app.player import player, source_frames
 from app.refusals import reason_in_status
 from app.render import enlarged
 from app.share import Shared, choice, number

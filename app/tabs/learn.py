@@ -1,4 +1,4 @@
-"""Learn: seven steps from a grid to ordered tokens. Everything is drawn in the page (app/static/learn.js)."""
+"""Learn: seven steps from a grid to ordered tokens. Everything is drawn in the page (app/learn/learn.js)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import Any
 
 import gradio as gr
 
+from app.components import DOM, text
+from app.components.player import SCRIPT, STYLE, prebaked, prebaked_names
+from app.learn.content import HERE, content
 from app.learn.content import baked as baked_output
-from app.learn.content import content
-from app.player import STATIC, prebaked, prebaked_names
 
-SCRIPTS = ("player.js", "learn_math.js", "learn_films.js", "learn_widgets.js", "learn.js")
-STYLES = ("player.css", "learn.css")
+SCRIPTS = (DOM, SCRIPT, *(HERE / f"learn{part}.js" for part in ("_math", "_films", "_widgets", "")))
+STYLES = (STYLE, HERE / "learn.css")
 
 
 def build() -> None:
@@ -26,8 +27,8 @@ def build() -> None:
     gr.HTML(
         None,
         html_template='<div class="learn"></div>',
-        css_template=read(STYLES),
-        js_on_load=read(SCRIPTS) + "\nmountLearn(element, props.content, server);",
+        css_template=text(*STYLES),
+        js_on_load=text(*SCRIPTS) + "\nmountLearn(element, props.content, server);",
         server_functions=[example, baked],
         content=page_content(),
         elem_id="learn",
@@ -37,8 +38,3 @@ def build() -> None:
 def page_content() -> dict[str, Any]:
     """What `mountLearn` is given; the static edition gives it the same."""
     return {**content(), "clips": prebaked_names()}
-
-
-def read(names: tuple[str, ...]) -> str:
-    """Files of app/static, one after the other."""
-    return "\n".join((STATIC / name).read_text(encoding="utf-8") for name in names)

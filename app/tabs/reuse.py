@@ -6,8 +6,8 @@ from typing import Any
 
 import gradio as gr
 
+from app.components.player import prebaked_names
 from app.page import LANE, QUIET, ShownClip
-from app.player import prebaked_names
 from app.render import FORMS, Form, render
 from app.request import Request, with_settings
 from app.service import VideoService

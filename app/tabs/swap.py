@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from app.components.player import likeness, pair_payload, player, prebaked, prebaked_names
 from app.page import LANE, ShownClip
-from app.player import likeness, pair_payload, player, prebaked, prebaked_names
 from app.recolour import turn_hue
 from app.refusals import refusal, told
 from app.request import CROP, START, Request

@@ -8,15 +8,15 @@ from typing import Any
 
 import gradio as gr
 
+from app.components.player import likeness, pair_payload, player
+from app.components.token_strip import edits_from_page, strip_value, token_strip
 from app.files import fresh_file
 from app.page import LANE, QUIET, ShownClip
-from app.player import likeness, pair_payload, player
 from app.refusals import as_plain_text, told
 from app.request import Request
 from app.service import VideoService
 from app.share import OPENED, query_of
 from app.store import EMBEDDED
-from app.token_strip import edits_from_page, strip_value, token_strip
 from flextok.tokens.clip import ClipTokens
 from flextok.tokens.edit import Edit, apply_edits
 from flextok.tokens.file import load_tokens, save_tokens

@@ -1,7 +1,7 @@
 // Run by tests/app/test_player.py: node --test tests/app/cropper.test.js
 const test = require("node:test");
 const assert = require("node:assert");
-const crop = require("../../app/static/cropper.js");
+const crop = require("../../app/components/cropper/cropper.js");
 
 test("the middle square is as large as it gets", () => {
   assert.deepEqual(crop.middleSquare(480, 270), { left: 105, top: 0, size: 270 });

@@ -1,8 +1,8 @@
 // Run by tests/app/test_learn.py: node --test tests/app/learn.test.js
 const test = require("node:test");
 const assert = require("node:assert");
-const math = require("../../app/static/learn_math.js");
-const learn = require("../../app/static/learn.js");
+const math = require("../../app/learn/learn_math.js");
+const learn = require("../../app/learn/learn.js");
 
 test("81 frames cost 672 tokens where a grid takes 5,376", () => {
   const found = math.budgetOf(81, 32, 256, 16);

@@ -1,7 +1,7 @@
 // Run by tests/app/test_player.py: node --test tests/app/share.test.js
 const test = require("node:test");
 const assert = require("node:assert");
-const share = require("../../app/static/share.js");
+const share = require("../../app/share.js");
 
 test("an address holds what differs from the default", () => {
   assert.equal(share.withValue("", "seed", 7, 0), "?seed=7");

@@ -11,7 +11,7 @@ import gradio
 import pytest
 from playwright.sync_api import Page, expect
 
-from app.player import prebaked, prebaked_names
+from app.components.player import prebaked, prebaked_names
 
 pytestmark = pytest.mark.browser
 MEDIA = Path(gradio.__file__).parent / "media_assets" / "videos"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from app.player import prebaked
+from app.components.player import prebaked
 from app.static_export import export
 from tests.app import test_browser as app_tests
 

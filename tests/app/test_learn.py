@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from app.components import text
+from app.components.player import prebaked
 from app.learn.content import RESULTS, baked, content
-from app.player import prebaked
-from app.tabs.learn import SCRIPTS, page_content, read
+from app.tabs.learn import SCRIPTS, page_content
 
 HERE = Path(__file__).parent
 
@@ -30,7 +31,7 @@ def test_seven_complete_steps() -> None:
     assert [step["id"] for step in steps] == [
         "price", "registers", "dropout", "meaning", "decoder", "budget", "order",
     ]  # fmt: skip
-    widgets = read(SCRIPTS)
+    widgets = text(*SCRIPTS)
     for step in steps:
         question = step["question"]
         assert question["answer"] == "measured" or 0 <= question["answer"] < len(question["options"])

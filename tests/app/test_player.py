@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.payload import Panel, Payload, Result, Shown, camel_case
-from app.player import STATIC, panel_budgets, prebaked, prebaked_names, sprite, thumbnail
+from app.components.payload import Panel, Payload, Result, Shown, camel_case
+from app.components.player import SCRIPT, panel_budgets, prebaked, prebaked_names, sprite, thumbnail
 from app.shipped import EXAMPLES
 
 HERE = Path(__file__).parent
@@ -33,7 +33,7 @@ def test_functions_of_the_page_under_node(script: str) -> None:
 
 def read_by_script(variable: str) -> set[str]:
     """Names that the player's script reads of what is called `variable` in it."""
-    return set(re.findall(rf"\b{variable}\.([a-zA-Z]\w*)", (STATIC / "player.js").read_text(encoding="utf-8")))
+    return set(re.findall(rf"\b{variable}\.([a-zA-Z]\w*)", SCRIPT.read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize(("variable", "kind"), [("payload", Payload), ("result", Result), ("more", Panel)])

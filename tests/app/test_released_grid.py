@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.player import payload
+from app.components.player import payload
 from app.request import Request
 from app.service import Progress, VideoService
 from app.shipped import example_paths

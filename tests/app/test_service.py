@@ -11,8 +11,8 @@ import pytest
 import torch
 from gradio_client import Client, handle_file
 
-from app.picker import picker_rows
-from app.player import seeds_payload
+from app.components.picker import picker_rows
+from app.components.player import seeds_payload
 from app.request import Request
 from app.service import VideoService
 from app.shipped import example_paths

@@ -9,12 +9,12 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from app.player import likeness, pair_payload, psnr_db
+from app.components.player import likeness, pair_payload, psnr_db
+from app.components.token_strip import edits_from_page, strip_value
 from app.recolour import turn_hue
 from app.request import Request
 from app.service import VideoService
 from app.shipped import example_paths
-from app.token_strip import edits_from_page, strip_value
 from flextok.tokens.clip import ClipTokens
 from flextok.tokens.edit import Edit, apply_edits
 from flextok.tokens.link import pack, unpack

@@ -1,7 +1,7 @@
 // Run by tests/app/test_player.py: node --test tests/app/token_strip.test.js
 const test = require("node:test");
 const assert = require("node:assert");
-const strip = require("../../app/static/token_strip.js");
+const strip = require("../../app/components/token_strip/token_strip.js");
 
 const value = { ids: [[0, 5, 7], [1, 2, 3]], edited: [[0, 6, 8], [1, 2, 3]], levels: [8, 5], k: 2, ratio: 4, numFrames: 5 };
 

@@ -1,6 +1,6 @@
 // The canvas player: several clips drawn frame-exactly from one clock.
 //
-// One file, no build step. In the page `app/player.py` puts it in front of a call of `mountPlayer`; under node
+// One file, no build step. In the page the module beside it puts it in front of a call of `mountPlayer`; under node
 // (tests/app/player.test.js) the functions above `mountPlayer` are tested by themselves.
 //
 // What it is told: the dataclasses of app/payload, names in camelCase; a test compares both. All texts reach the page through
@@ -112,16 +112,10 @@ function mountPlayer(element, props, watch, trigger, server) {
   // The component draws its template anew when its value changes; all of ours lives in one node that is put back.
   const attach = () => element.querySelector(".player").replaceChildren(root);
   attach();
-  const make = (tag, className, text) => {
-    const node = document.createElement(tag);
-    if (className) node.className = className;
-    if (text !== undefined) node.textContent = text;
-    return node;
-  };
   const uid = (window.flextokPlayers = (window.flextokPlayers || 0) + 1); // radio groups and ids are the page's
   const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   const state = { wanted: 16, view: "wipe", wipe: 0.5, speed: 1, loop: true, pixels: false, playing: !still, frame: 0, flipped: false, ...props.start };
-  // The first screen's player keeps k, view and example in the page's address (app/static/share.js).
+  // The first screen's player keeps k, view and example in the page's address (app/share.js).
   const url = props.share ? window.flextokUrl : null;
   if (url) {
     state.wanted = Number(url.get("k")) || state.wanted;
@@ -152,12 +146,10 @@ function mountPlayer(element, props, watch, trigger, server) {
   const views = make("div", "views");
   views.setAttribute("role", "radiogroup");
   views.setAttribute("aria-label", "View");
-  const svgSpace = "http://www.w3.org/2000/svg";
-  const chart = document.createElementNS(svgSpace, "svg");
-  chart.setAttribute("class", "chart");
-  chart.setAttribute("viewBox", "-34 -10 270 150");
-  chart.setAttribute("role", "group");
-  chart.setAttribute("aria-label", "PSNR against tokens per latent frame; press a point to show it");
+  const chart = svg("svg", {
+    class: "chart", viewBox: "-34 -10 270 150", role: "group",
+    "aria-label": "PSNR against tokens per latent frame; press a point to show it",
+  });
   const slider = make("input", "budget");
   slider.type = "range";
   slider.setAttribute("aria-label", "Tokens per latent frame");
@@ -441,14 +433,14 @@ function mountPlayer(element, props, watch, trigger, server) {
   /** The grid at the tokens of the chosen budget: coarser cells, and full cells for fewer frames. */
   function drawGridPanels(k) {
     for (const old of panels.querySelectorAll("[data-panel^=grid]")) old.remove();
-    const coarser = atBudget(payload.grid, k);
+    const onlySize = payload.grid.length === 1 ? payload.grid[0] : null; // a grid of one size has no coarser cells
+    const coarser = onlySize || atBudget(payload.grid, k);
     if (coarser) {
       const lines = resultLines(coarser);
       if (coarser.k < k) lines.push(`the largest grid within ${k * payload.latentFrames} tokens`);
-      panels.append(panel("grid-coarser", "3D grid, coarser cells", lines, coarser.sprite, coarser.frames));
+      const title = onlySize ? "3D grid, all its tokens" : "3D grid, coarser cells";
+      panels.append(panel("grid-coarser", title, lines, coarser.sprite, coarser.frames));
     }
-    const whole = payload.grid.length === 1 && !coarser ? payload.grid[0] : null; // a grid of one size has no fewer
-    if (whole) panels.append(panel("grid-whole", "3D grid, all its tokens", resultLines(whole), whole.sprite, whole.frames));
     const shorter = atBudget(payload.shortGrid, k);
     if (shorter) {
       panels.append(panel("grid-shorter", "3D grid, fewer frames", resultLines(shorter), shorter.sprite, shorter.frames));
@@ -460,12 +452,7 @@ function mountPlayer(element, props, watch, trigger, server) {
   }
 
   function drawChart(k) {
-    const shape = (tag, attributes, text) => {
-      const node = document.createElementNS(svgSpace, tag);
-      for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-      if (text !== undefined) node.textContent = text;
-      return node;
-    };
+    const shape = (tag, attributes, text) => svg(tag, text === undefined ? attributes : { ...attributes, text });
     const points = payload.registers.some((result) => Number.isFinite(result.psnr));
     if (!points || payload.compare) return chart.replaceChildren();
     const [width, height, range] = [220, 100, chartRange(payload)];

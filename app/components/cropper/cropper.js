@@ -1,7 +1,7 @@
 // The crop box: drag it over a frame of the clip, or use the keyboard. Its value is "left,top,width,height" in
 // fractions of the picture, empty for the middle square that is taken by itself.
 //
-// One file, no build step; app/cropper.py puts it in front of a call of `mountCropper`, and tests/app/cropper.test.js
+// One file, no build step; the module beside it puts it in front of a call of `mountCropper`, and tests/app/cropper.test.js
 // runs the functions above that under node.
 
 const SMALLEST = 0.1; // of the shorter side
@@ -37,12 +37,6 @@ function fromText(text, width, height) {
 }
 
 function mountCropper(element, props, watch, trigger) {
-  const make = (tag, className, text) => {
-    const node = document.createElement(tag);
-    if (className) node.className = className;
-    if (text !== undefined) node.textContent = text;
-    return node;
-  };
   const root = make("div");
   const attach = () => element.querySelector(".cropper").replaceChildren(root);
   attach();

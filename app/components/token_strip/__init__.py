@@ -1,4 +1,4 @@
-"""The strip of token ids as a Gradio component, and the values that it shows (see app/static/token_strip.js)."""
+"""The strip of token ids as a Gradio component, and the values that it shows (see token_strip.js)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from app.components import DOM, text
 from flextok.tokens.clip import ClipTokens
 from flextok.tokens.edit import OPERATIONS, Edit
 
-STATIC = Path(__file__).parent / "static"
+SCRIPT, STYLE = (Path(__file__).with_name(f"token_strip.{kind}") for kind in ("js", "css"))
 MAX_EDITS = 200
 _versions = itertools.count(1)
 
@@ -24,9 +25,8 @@ def token_strip(**kwargs: Any) -> gr.HTML:
     return gr.HTML(
         None,
         html_template='<div class="token-strip"></div>',
-        css_template=(STATIC / "token_strip.css").read_text(encoding="utf-8"),
-        js_on_load=(STATIC / "token_strip.js").read_text(encoding="utf-8")
-        + "\nmountStrip(element, props, watch, trigger);",
+        css_template=text(STYLE),
+        js_on_load=text(DOM, SCRIPT) + "\nmountStrip(element, props, watch, trigger);",
         **kwargs,
     )
 

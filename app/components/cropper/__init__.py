@@ -1,4 +1,4 @@
-"""The crop box as a Gradio component (see app/static/cropper.js)."""
+"""The crop box as a Gradio component (see cropper.js)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-STATIC = Path(__file__).parent / "static"
+from app.components import DOM, text
+
+SCRIPT, STYLE = (Path(__file__).with_name(f"cropper.{kind}") for kind in ("js", "css"))
 
 
 def cropper(**kwargs: Any) -> gr.HTML:
@@ -15,9 +17,8 @@ def cropper(**kwargs: Any) -> gr.HTML:
     return gr.HTML(
         "",
         html_template='<div class="cropper"></div>',
-        css_template=(STATIC / "cropper.css").read_text(encoding="utf-8"),
-        js_on_load=(STATIC / "cropper.js").read_text(encoding="utf-8")
-        + "\nmountCropper(element, props, watch, trigger);",
+        css_template=text(STYLE),
+        js_on_load=text(DOM, SCRIPT) + "\nmountCropper(element, props, watch, trigger);",
         poster="",
         **kwargs,
     )

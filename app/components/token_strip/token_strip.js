@@ -1,6 +1,6 @@
 // The strip of a clip's tokens: a row for each latent frame, a column for each register; click to change one.
 //
-// One file, no build step; app/token_strip.py puts it in front of a call of `mountStrip`, and
+// One file, no build step; the module beside it puts it in front of a call of `mountStrip`, and
 // tests/app/token_strip.test.js runs the functions above that under node.
 //
 // A value: {ids: [[id]], edited: [[id]], levels: [number], k, numFrames, ratio, edits: [{operation, frame, register}]}.
@@ -57,12 +57,6 @@ function numChanged(value) {
 }
 
 function mountStrip(element, props, watch, trigger) {
-  const make = (tag, className, text) => {
-    const node = document.createElement(tag);
-    if (className) node.className = className;
-    if (text !== undefined) node.textContent = text;
-    return node;
-  };
   const uid = (window.flextokStrips = (window.flextokStrips || 0) + 1);
   const root = make("div");
   const attach = () => element.querySelector(".token-strip").replaceChildren(root);

@@ -1,4 +1,4 @@
-"""What the canvas player is told: the one contract between Python and app/static/player.js.
+"""What the canvas player is told: the one contract between Python and app/components/player/player.js.
 
 A test compares the names here with those that the script reads. A sprite is the URL of a picture with all frames of a
 clip side by side.

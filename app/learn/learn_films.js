@@ -23,30 +23,6 @@ async function spritePixels(url, size, frames) {
   return Array.from({ length: frames }, (_, i) => context.getImageData(i * size, 0, size, size).data);
 }
 
-/** A node: tag, properties (class, text, on* and attributes), children. */
-function h(tag, properties = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name === "class") node.className = value;
-    else if (name === "text") node.textContent = value;
-    else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
-  }
-  node.append(...children);
-  return node;
-}
-
-/** The same in SVG. */
-function svg(tag, properties = {}, ...children) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name === "text") node.textContent = value;
-    else node.setAttribute(name, value);
-  }
-  node.append(...children);
-  return node;
-}
-
 /**
  * Films that share a clock, a play button and a frame slider (`bar`). `add(title)` makes one; its `show` takes
  * {url, frames, line, against}: with `against` (a URL, or "" for a picture that is a difference already) a heatmap is drawn.

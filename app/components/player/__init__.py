@@ -1,4 +1,4 @@
-"""The canvas player as a Gradio component, and the payloads that it plays (see app/static/player.js)."""
+"""The canvas player as a Gradio component, and the payloads that it plays (see player.js)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from app.payload import Panel, Payload, Result, Seeds
+from app.components import DOM, text
+from app.components.payload import Panel, Payload, Result, Seeds
 from app.shipped import PREBAKED
 from flextok.loading.registry import ModelEntry
 from flextok.tokens.clip import ClipTokens
@@ -28,7 +29,7 @@ if TYPE_CHECKING:  # the page itself does not load PyTorch
     from app.service import Progress
     from flextok.reconstruction import Reconstruction
 
-STATIC = Path(__file__).parent / "static"
+SCRIPT, STYLE = (Path(__file__).with_name(f"player.{kind}") for kind in ("js", "css"))
 SHOWN = 4
 """Budgets that have a panel of their own: about this many of those decoded, evenly spread, the first and last too."""
 SPRITE_QUALITY = 85
@@ -54,9 +55,8 @@ def player(
     return gr.HTML(
         value,
         html_template='<div class="player"></div>',
-        css_template=(STATIC / "player.css").read_text(encoding="utf-8"),
-        js_on_load=(STATIC / "player.js").read_text(encoding="utf-8")
-        + "\nmountPlayer(element, props, watch, trigger, server);",
+        css_template=text(STYLE),
+        js_on_load=text(DOM, SCRIPT) + "\nmountPlayer(element, props, watch, trigger, server);",
         server_functions=[example] if load_example else None,
         examples=list(examples),
         **kwargs,
