@@ -165,8 +165,9 @@ def run(job: Job, clip: Clip, on_this_machine: bool) -> Iterator[tuple[int, Want
     from flextok.reconstruction import Decoded, measure
     from flextok.video.pixels import to_float
 
-    # PyAV's frames lie in cycles and own threads: a fork that inherits such garbage hangs where it collects it.
-    gc.collect()
+    if not on_this_machine:
+        # PyAV's frames lie in cycles and own threads: a fork that inherits such garbage hangs where it collects it.
+        gc.collect()
     for got in (decode if on_this_machine else decode_on_gpu)(job):
         decoded = Decoded(got.wanted, to_float(got.frames), got.num_tokens, got.seconds)
         num_ids = LOADED[job.parts[got.part].model].info.num_ids

@@ -11,7 +11,7 @@ MAX_CLIP_CHUNKS = 3
 MAX_GENERATED_CHUNKS = 5
 """81 frames."""
 MAX_LENGTH_S = 25.0
-CHUNK_FRAMES, MODEL_FPS = 17, 8.0
+CHUNK_FRAMES, CHUNK_LATENT, MODEL_FPS = 17, 5, 8.0
 """Of every model here; what a clip is read at is said before a model is loaded."""
 MAX_UPLOAD_MB = 50
 MAX_PIXELS = 4096 * 2304

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from app import decoding, uploads
-from app.limits import CHUNK_FRAMES, MAX_GUIDANCE, MAX_LATENT_FRAMES, MAX_STEPS
+from app.limits import CHUNK_FRAMES, CHUNK_LATENT, MAX_GUIDANCE, MAX_LATENT_FRAMES, MAX_STEPS
 from app.memory import give_back
 from app.refusals import told
 from app.request import Request
@@ -65,7 +65,10 @@ class VideoService(ModelStore):
         tflop = decoding.work_tflop(entry, CHUNK_FRAMES, wanted, steps, guidance)
         grid, _ = self.grid_of(entry)
         if grid is not None and entry.source != "embedded":
-            tflop += decoding.work_tflop(grid, CHUNK_FRAMES, wanted[-2:], grid.steps, grid.guidance)
+            paid = {k * CHUNK_LATENT // grid.num_registers for k in wanted} - {
+                0
+            }  # latent frames, as `_grid_part` has it
+            tflop += decoding.work_tflop(grid, CHUNK_FRAMES, [grid.num_registers] * (1 + len(paid)), 1, 1.0)
         return decoding.cost_line(entry, tflop)
 
     def reconstruct(self, request: Request) -> Iterator[Progress]:

@@ -21,6 +21,8 @@ LOADED: dict[str, Any] = {}
 class ModelStore:
     """What is known of models, and loading them. Embedded ones stay; of others one and its grid baseline are held.
 
+    What is known grows while pages ask for it, so it is copied before it is gone through.
+
     Args:
         local: checkpoint folders or files offered beside the known models, e.g. tokenizers of one's own.
     """
@@ -55,7 +57,7 @@ class ModelStore:
 
     def known(self) -> list[tuple[ModelEntry, Availability | None]]:
         """Models of the picker; None where it is not known yet whether one can run here."""
-        return [(entry, available) for entry, available in self._known.values() if entry.kind == "register"]
+        return [known for known in list(self._known.values()) if known[0].kind == "register"]
 
     def look_around(self) -> list[tuple[ModelEntry, Availability | None]]:
         """Find out which models can run here, as far as that is not known yet; a grid only where a model can use it.
@@ -71,7 +73,7 @@ class ModelStore:
             return self.known()
 
     def _is_of_use(self, entry: ModelEntry) -> bool:
-        users = (known for known in self._known.values() if known[0].grid == entry.id)
+        users = (known for known in list(self._known.values()) if known[0].grid == entry.id)
         return entry.kind == "register" or any(available is not None and available.runs for _, available in users)
 
     def _describe_local(self) -> None:

@@ -92,7 +92,9 @@ def _vidtok(name: str) -> tuple[Path | None, int] | None:
     Raises:
         ValueError: what stands behind the @ is no number.
     """
-    source, _, pixels = name.partition("@")
+    source, at, pixels = name.rpartition("@")
+    if not at or name.endswith(".ckpt"):  # a folder on the way may have an @ too
+        source, pixels = name, ""
     if source != VIDTOK and not source.endswith(".ckpt"):
         return None
     if pixels and not pixels.isdecimal():

@@ -82,11 +82,6 @@ class TokenizerModel(Protocol):
         ...
 
     @property
-    def no_prefix(self) -> str | None:
-        """Why its tokens have no prefix; None where they have."""
-        ...
-
-    @property
     def can_be_guided(self) -> bool:
         """Does it also run without tokens?"""
         ...

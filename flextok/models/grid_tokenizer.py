@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from flextok.models.contract import Denoiser, TokenizerOutput
 from flextok.models.flow_decoder import FlowDecoder, TokenCondition
 from flextok.models.flow_denoiser import FlowDenoiser
+from flextok.models.flow_tokenizer import FlowTokenizer
 from flextok.models.layers.attention_masks import time_causal_mask
 from flextok.models.layers.code_norm import CodeNorm
 from flextok.models.layers.patches import PatchEmbedder
@@ -25,15 +26,11 @@ from flextok.models.layers.transformer import Block, layer_norm
 from flextok.quantizers.fsq import FSQ
 
 
-class GridTokenizer(ModelMixin, ConfigMixin):
+class GridTokenizer(FlowTokenizer, ModelMixin, ConfigMixin):
     """Latents to one token per cell (or per pooled cell), raster order within a frame, and back to a velocity."""
 
     _keep_in_fp32_modules: ClassVar[list[str]] = ["code_norm"]  # their sums and statistics would lose what they add up
     kind: Literal["register", "grid"] = "grid"
-    takes_short_chunks = True
-    no_prefix: str | None = "the cells of a grid have no order"
-    can_be_guided = clamps_given_frames = needs_tokens_of_given_frames = True
-    zero_noise = False
 
     @register_to_config
     def __init__(
@@ -62,14 +59,6 @@ class GridTokenizer(ModelMixin, ConfigMixin):
             latent_channels, (t, h, w), patch, dim, decoder_depth, head_dim, decoder_attention, False, shared_modulation
         )
         self.decoder.initialise()
-
-    @property
-    def latent_channels(self) -> int:
-        return self.config.latent_channels
-
-    @property
-    def latent_size(self) -> tuple[int, int, int]:
-        return tuple(self.config.latent_size)
 
     @property
     def token_budgets(self) -> tuple[int, ...]:
@@ -134,14 +123,6 @@ class GridTokenizer(ModelMixin, ConfigMixin):
             )
         return token_ids
 
-    def condition(self, token_ids: Tensor) -> TokenCondition:
-        """What the decoder needs of token ids (b, t, k), k = side * side.
-
-        Raises:
-            ValueError: k is not one of the grid's sizes, or an id is outside the codebook.
-        """
-        return self.condition_on_codes(self.quantizer.ids_to_codes(self.prefix(token_ids)))
-
     def condition_on_codes(self, codes: Tensor) -> TokenCondition:
         side = self._side(codes.shape[2])
         p, full = self.config.patch, self.config.latent_size[1]
@@ -164,10 +145,6 @@ class GridTokenizer(ModelMixin, ConfigMixin):
     ) -> FlowDenoiser:
         """See `TokenizerModel.denoiser`."""
         return FlowDenoiser(self, [(len(token_ids), self.condition(token_ids))], sigmas, given_frames, guided)
-
-    def forward(self, noisy: Tensor, sigma: Tensor, condition: TokenCondition, given_frames: int = 0) -> Tensor:
-        """Velocity (b, c, t, h, w) of `noisy` latents at `sigma` (b,); see `FlowDecoder.velocity`."""
-        return self.decoder.velocity(noisy, sigma, condition, given_frames)
 
     def _side(self, k: int) -> int:
         sides = {side * side: side for side in self.grid_sizes}

@@ -14,6 +14,7 @@ from flextok.checks import whole_number
 from flextok.models.contract import Denoiser, TokenizerOutput
 from flextok.models.flow_decoder import FlowDecoder, TokenCondition
 from flextok.models.flow_denoiser import FlowDenoiser
+from flextok.models.flow_tokenizer import FlowTokenizer
 from flextok.models.layers.code_norm import CodeNorm
 from flextok.models.layers.patches import coarse_to_fine_places
 from flextok.models.layers.per_token_linear import PerTokenLinear
@@ -25,7 +26,7 @@ from flextok.quantizers.fsq import FSQ
 SUMMARY_DIM = 256
 
 
-class RegisterTokenizer(ModelMixin, ConfigMixin):
+class RegisterTokenizer(FlowTokenizer, ModelMixin, ConfigMixin):
     """Latents to K ordered tokens per latent frame, and any prefix of them to a velocity.
 
     A code is the sum of a linear one (`LinearCodec`) and, through a gate for each of its dimensions, of the
@@ -38,10 +39,6 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
         "code_norm",
     ]  # their sums and statistics would lose what they add up
     kind: Literal["register", "grid"] = "register"
-    takes_short_chunks = True
-    no_prefix: str | None = None
-    can_be_guided = clamps_given_frames = needs_tokens_of_given_frames = True
-    zero_noise = False
 
     @register_to_config
     def __init__(
@@ -85,14 +82,6 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
         if clip_summary:
             told = size[0] * num_free_registers * len(levels)
             self.summary = nn.Sequential(nn.Linear(told, SUMMARY_DIM), nn.SiLU(), nn.Linear(SUMMARY_DIM, size[0] * dim))
-
-    @property
-    def latent_channels(self) -> int:
-        return self.config.latent_channels
-
-    @property
-    def latent_size(self) -> tuple[int, int, int]:
-        return tuple(self.config.latent_size)
 
     @property
     def token_budgets(self) -> tuple[int, ...]:
@@ -150,14 +139,6 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
             )
         return token_ids if keep_k is None else token_ids[:, :, : whole_number("keep_k", keep_k, 1, k)]
 
-    def condition(self, token_ids: Tensor) -> TokenCondition:
-        """What the decoder needs of token ids (b, t, k), k <= K: computed once, used at every step.
-
-        Raises:
-            ValueError: an id is outside the codebook.
-        """
-        return self.condition_on_codes(self.quantizer.ids_to_codes(self.prefix(token_ids)))
-
     def condition_on_codes(self, codes: Tensor) -> TokenCondition:
         x = self.token_in(codes.to(self.token_in.weight.dtype))  # (b, t, k, d)
         x = x + self.token_position[: x.shape[2]] + self.token_frame[: x.shape[1]]
@@ -194,10 +175,6 @@ class RegisterTokenizer(ModelMixin, ConfigMixin):
         groups = zip(budgets, token_ids.split(counts), strict=True)
         conditions = [(len(ids), self.condition(self.prefix(ids, k))) for k, ids in groups]
         return FlowDenoiser(self, conditions, sigmas, given_frames, guided)
-
-    def forward(self, noisy: Tensor, sigma: Tensor, condition: TokenCondition, given_frames: int = 0) -> Tensor:
-        """Velocity (b, c, t, h, w) of `noisy` latents at `sigma` (b,); see `FlowDecoder.velocity`."""
-        return self.decoder.velocity(noisy, sigma, condition, given_frames)
 
     def _checked_k(self, keep_k: int | None) -> int:
         total = self.config.num_registers

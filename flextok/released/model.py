@@ -148,10 +148,6 @@ class OneChunkModel(nn.Module):
         return self.num_registers
 
     @property
-    def no_prefix(self) -> str | None:
-        return None if self.nested_dropout is not None else "this checkpoint has no nested dropout"
-
-    @property
     def zero_noise(self) -> bool:
         return self.config.pipeline.zero_noise
 
@@ -223,8 +219,8 @@ class OneChunkModel(nn.Module):
             ValueError: keep_k is outside 1..K, or no token can be dropped.
         """
         if keep_k is not None:
-            if self.no_prefix:
-                raise ValueError(f"keep_k={keep_k}: {self.no_prefix}, so it cannot drop tokens")
+            if self.nested_dropout is None:
+                raise ValueError(f"keep_k={keep_k}: this checkpoint has no nested dropout, so it cannot drop tokens")
             whole_number("keep_k", keep_k, 1, self._total)
         return token_ids
 

@@ -54,7 +54,6 @@ class VidTokGrid(nn.Module):
 
     kind: Literal["register", "grid"] = "grid"
     takes_short_chunks = True
-    no_prefix: str | None = "the cells of a grid have no order"
     can_be_guided = clamps_given_frames = False
     needs_tokens_of_given_frames = zero_noise = True
 
@@ -98,7 +97,7 @@ class VidTokGrid(nn.Module):
         """The tokens themselves. Raises ValueError unless they are all cells of a frame."""
         (cells,) = self.token_budgets
         if token_ids.shape[2] != cells or keep_k not in (None, cells):
-            raise ValueError(f"this grid has {cells} tokens per latent frame, all needed: {self.no_prefix}")
+            raise ValueError(f"this grid has {cells} tokens per latent frame, all needed: its cells have no order")
         return token_ids
 
     def denoiser(

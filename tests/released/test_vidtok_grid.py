@@ -88,11 +88,17 @@ def test_it_keeps_the_contract_of_tokenizers(theirs: AutoencoderVidTok, tmp_path
         pipe.tokenize(clip(), keep_k=4)
 
 
-def test_a_file_is_loaded_by_its_path(file: Path) -> None:
+def test_a_file_is_loaded_by_its_path(file: Path, tmp_path: Path) -> None:
     assert load_tokenizer(f"{file}@64").info.height == 64
     assert load_tokenizer(file).info.height == 256
     with pytest.raises(ValueError, match="multiple of 8"):
         load_tokenizer(f"{file}@100")
+    with pytest.raises(ValueError, match="in pixels"):
+        load_tokenizer(f"{file}@small")
+    other = tmp_path / "a@b" / file.name
+    other.parent.mkdir()
+    other.write_bytes(file.read_bytes())
+    assert load_tokenizer(other).info.height == 256
 
 
 class _Hostile:

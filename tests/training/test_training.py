@@ -114,6 +114,7 @@ def test_the_decoder_goes_on_alone_from_frozen_tokens(kind: str, cls: type, worl
     computed = losses(run_here(f"{kind}-decoder", tmp_path / "two", world, first))
     assert losses(run_here(f"{kind}-decoder", tmp_path / "three", world, first, tmp_path / "tokens")) == computed
     before, after = load_strict(cls, first), load_strict(cls, tmp_path / "two/weights")
+    assert before.config.decoder_attention == after.config.decoder_attention == "full"
     latents = LatentCache(world / "cache")[0][None]
     assert torch.equal(before.encode(latents).token_ids, after.encode(latents).token_ids)
     assert torch.equal(before.code_norm.mean, after.code_norm.mean)
