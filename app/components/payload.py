@@ -1,6 +1,6 @@
-"""What the canvas player is told: the one contract between Python and app/components/player/player.js.
+"""What the canvas player is told: the one contract between Python and the scripts of app/components/player.
 
-A test compares the names here with those that the script reads. A sprite is the URL of a picture with all frames of a
+A test compares the names here with those that the scripts read. A sprite is the URL of a picture with all frames of a
 clip side by side.
 """
 

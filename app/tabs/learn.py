@@ -6,13 +6,13 @@ from typing import Any
 
 import gradio as gr
 
-from app.components import DOM, text
-from app.components.player import SCRIPT, STYLE, prebaked, prebaked_names
+from app.components import DOM, player, text
+from app.components.player import prebaked, prebaked_names
 from app.learn.content import HERE, content
 from app.learn.content import baked as baked_output
 
-SCRIPTS = (DOM, SCRIPT, *(HERE / f"learn{part}.js" for part in ("_math", "_films", "_widgets", "")))
-STYLES = (STYLE, HERE / "learn.css")
+SCRIPTS = (DOM, *player.SCRIPTS, *(HERE / f"learn{part}.js" for part in ("_math", "_films", "_widgets", "")))
+STYLES = (player.STYLE, HERE / "learn.css")
 
 
 def build() -> None:

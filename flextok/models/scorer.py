@@ -7,6 +7,7 @@ a class score, its features for those of the Frechet video distance, its two emb
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -180,14 +181,15 @@ class ToyboxScorer(ModelMixin, ConfigMixin):
     """Video and text tower with one linear head an attribute.
 
     Args:
-        classes: the names of the classes of each attribute, so that weights say themselves what they tell apart.
+        classes: (attribute, names of its classes), in the order of the heads' rows, so that weights say themselves what
+            they tell apart. Not a dict: the JSON of a config is sorted by its keys.
         vocabulary_size: of the word tokenizer, padding and unknown included.
     """
 
     @register_to_config
     def __init__(
         self,
-        classes: dict[str, tuple[str, ...]],
+        classes: Sequence[tuple[str, Sequence[str]]],
         vocabulary_size: int,
         widths: tuple[int, int, int] = (64, 128, 192),
         blocks: tuple[int, int] = (1, 2),
@@ -202,7 +204,7 @@ class ToyboxScorer(ModelMixin, ConfigMixin):
         super().__init__()
         self.video = _VideoTower(tuple(widths), tuple(blocks), depth, queries, feature_dim)  # type: ignore[arg-type]
         self.text = _TextTower(vocabulary_size, max_words, text_dim, text_depth)
-        self.classes = {name: tuple(names) for name, names in classes.items()}
+        self.classes = {name: tuple(names) for name, names in classes}
         self.class_counts = [len(names) for names in self.classes.values()]
         self.heads = nn.Linear(feature_dim + self.video.num_energies, sum(self.class_counts))
         self.video_proj = nn.Linear(feature_dim, embedding_dim, bias=False)

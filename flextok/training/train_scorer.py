@@ -90,7 +90,7 @@ class ScorerStage:
             torch.manual_seed(config.run.seed)
             self.tokenizer = WordTokenizer.from_words(vocabulary())
             self.scorer = ToyboxScorer(
-                classes=CLASS_NAMES,
+                classes=tuple(CLASS_NAMES.items()),
                 vocabulary_size=len(self.tokenizer),
                 widths=config.widths,
                 blocks=config.blocks,

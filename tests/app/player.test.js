@@ -1,7 +1,7 @@
 // Run by tests/app/test_player.py: node --test tests/app/player.test.js
 const test = require("node:test");
 const assert = require("node:assert");
-const player = require("../../app/components/player/player.js");
+const player = require("../../app/components/player/values.js");
 
 const results = [1, 4, 16].map((k) => ({ k, psnr: 15 + k / 4 }));
 

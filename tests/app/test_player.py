@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.components import text
 from app.components.payload import Panel, Payload, Result, Shown, camel_case
-from app.components.player import SCRIPT, panel_budgets, prebaked, prebaked_names, sprite, thumbnail
+from app.components.player import SCRIPTS, panel_budgets, prebaked, prebaked_names, sprite, thumbnail
 from app.shipped import EXAMPLES
 
 HERE = Path(__file__).parent
@@ -32,8 +33,8 @@ def test_functions_of_the_page_under_node(script: str) -> None:
 
 
 def read_by_script(variable: str) -> set[str]:
-    """Names that the player's script reads of what is called `variable` in it."""
-    return set(re.findall(rf"\b{variable}\.([a-zA-Z]\w*)", SCRIPT.read_text(encoding="utf-8")))
+    """Names that the player's scripts read of what is called `variable` in it."""
+    return set(re.findall(rf"\b{variable}\.([a-zA-Z]\w*)", text(*SCRIPTS)))
 
 
 @pytest.mark.parametrize(("variable", "kind"), [("payload", Payload), ("result", Result), ("more", Panel)])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from flextok.loading.checkpoint import load_strict
 from flextok.models.scorer import ToyboxScorer
 from flextok.models.word_tokenizer import WordTokenizer
 
-CLASSES = {"action": ("rolls", "drops", "spins"), "color": ("red", "green", "blue", "white")}
+CLASSES = (("color", ("red", "green", "blue", "white")), ("action", ("rolls", "drops", "spins")))
 
 
 @pytest.fixture
@@ -21,7 +24,7 @@ def tiny() -> ToyboxScorer:
 def test_clips_of_a_batch_do_not_touch(tiny: ToyboxScorer, generator: torch.Generator) -> None:
     video = torch.rand(3, 3, 17, 64, 64, generator=generator) * 2 - 1
     out = tiny(video)
-    assert {name: logits.shape for name, logits in out.logits.items()} == {"action": (3, 3), "color": (3, 4)}
+    assert {name: logits.shape for name, logits in out.logits.items()} == {"color": (3, 4), "action": (3, 3)}
     torch.testing.assert_close(out.embedding.norm(dim=1), torch.ones(3))
     alone = tiny(video[1:2])
     torch.testing.assert_close(alone.features, out.features[1:2], rtol=1e-4, atol=1e-5)
@@ -44,6 +47,17 @@ def test_padding_does_not_change_a_text(tiny: ToyboxScorer) -> None:
     torch.testing.assert_close(padded[:1], alone, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(tiny.embed_text(torch.tensor([[5, 2, 3]])), alone, atol=1e-4)
     assert tiny.embed_text(torch.zeros(1, 2, dtype=torch.int64)).isfinite().all()
+
+
+@torch.no_grad()
+def test_what_is_saved_reads_as_before(tiny: ToyboxScorer, tmp_path: Path, generator: torch.Generator) -> None:
+    video = torch.rand(8, 3, 17, 64, 64, generator=generator) * 2 - 1
+    before = tiny(video)
+    tiny.save_pretrained(tmp_path)
+    after = load_strict(ToyboxScorer, tmp_path)(video)
+    for name, _ in CLASSES:  # not in the order of the alphabet, in which a config's JSON is written
+        assert after.read(name).tolist() == before.read(name).tolist()
+        torch.testing.assert_close(after.logits[name], before.logits[name])
 
 
 def test_other_shapes_are_refused(tiny: ToyboxScorer) -> None:

@@ -29,7 +29,9 @@ if TYPE_CHECKING:  # the page itself does not load PyTorch
     from app.service import Progress
     from flextok.reconstruction import Reconstruction
 
-SCRIPT, STYLE = (Path(__file__).with_name(f"player.{kind}") for kind in ("js", "css"))
+HERE = Path(__file__).parent
+SCRIPTS = tuple(HERE / f"{name}.js" for name in ("values", "sprites", "panels", "stage", "controls", "player"))
+STYLE = HERE / "player.css"
 SHOWN = 4
 """Budgets that have a panel of their own: about this many of those decoded, evenly spread, the first and last too."""
 SPRITE_QUALITY = 85
@@ -56,7 +58,7 @@ def player(
         value,
         html_template='<div class="player"></div>',
         css_template=text(STYLE),
-        js_on_load=text(DOM, SCRIPT) + "\nmountPlayer(element, props, watch, trigger, server);",
+        js_on_load=text(DOM, *SCRIPTS) + "\nmountPlayer(element, props, watch, trigger, server);",
         server_functions=[example] if load_example else None,
         examples=list(examples),
         **kwargs,
