@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
@@ -157,17 +158,19 @@ GENERATION_METRICS = {
 }
 
 
-def generation_results() -> tuple[dict[str, Any], dict[str, Any]]:
-    """The generator's results, and those of the study of sizes."""
-    generation, study = (
-        json.loads((RESULTS.parent / f"{name}.json").read_text(encoding="utf-8")) for name in ("generation", "study")
-    )
-    return generation, study
+def generation_results() -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The generator's results, and those of the study of sizes, if one was made of the tokens that ship."""
+    generation, study = (RESULTS.parent / f"{name}.json" for name in ("generation", "study"))
+    return _json(generation), _json(study) if study.exists() else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def paper_curve() -> dict[int, float]:
     """The paper's gFVD of class-to-video by tokens per latent frame, read off its Fig. 7."""
-    paper = json.loads((RESULTS.parent / "paper.json").read_text(encoding="utf-8"))
+    paper = _json(RESULTS.parent / "paper.json")
     return {int(k): value for k, value in paper["tables"]["budgets"]["curve"].items()}
 
 

@@ -23,7 +23,7 @@ from flextok.toybox.actions import ACTIONS
 INTRO = (
     "An autoregressive model writes tokens **time first**: token 1 of every latent frame, then token 2 of every latent "
     "frame, and so on. Wherever it stops there is a whole clip, and each further round adds detail. It knows the small "
-    "world it was trained on: five shapes, ten colours, twelve actions."
+    "world it was trained on: four shapes, seven colours, twelve actions."
 )
 SHOWN_FIRST = "An example, made beforehand. Choose an action or write a text."
 PROMPTS = [

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from flextok.loading.eight_bit import SUFFIX, from_eight_bits, split_scales
 from flextok.loading.errors import CheckpointError
 from flextok.loading.json_file import read_json
 from flextok.loading.weights_file import check_names, read_header, read_tensors
@@ -42,9 +43,13 @@ def load_strict(cls: Callable[..., Model], folder: Path, dtype: torch.dtype | No
     weights = folder / WEIGHTS_NAME
     if not weights.is_file():
         raise CheckpointError(f"{weights.name} is missing in {folder} (weights must be safetensors)")
-    header, expected = read_header(weights), model.state_dict()
+    stored, expected = read_header(weights), model.state_dict()
+    header, scales = split_scales(stored)
     check_names(header, expected)
     state = dict(read_tensors(header, list(expected)))
+    for name, scale in read_tensors(stored, [name + SUFFIX for name in scales]):
+        name = name.removesuffix(SUFFIX)
+        state[name] = from_eight_bits(state[name], scale)
     wide = tuple(f"{part}." for part in getattr(cls, "_keep_in_fp32_modules", None) or ())
     # Copies: tensors mapped from the file lie at any address, and a CPU's kernels round differently there.
     state = {

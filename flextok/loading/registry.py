@@ -81,17 +81,17 @@ MODELS: tuple[ModelEntry, ...] = (
         64,
         64,
         1000,
-        12.98,
+        9.44,
         0.2,
-        0.0212,
-        4,
+        0.03,
+        8,
         1.0,
         "Apache-2.0",
         "Toybox, photos",
         "embedded-grid",
     ),
     ModelEntry(
-        "embedded-grid", "grid", "embedded", 64, 64, 1000, 12.78, 0.2, 0.00997, 4, 1.0, "Apache-2.0", "Toybox, photos"
+        "embedded-grid", "grid", "embedded", 64, 64, 1000, 8.99, 0.2, 0.0095, 8, 1.0, "Apache-2.0", "Toybox, photos"
     ),
     # Memory and work of these two are those of configs of the expected shape, on the meta device (tests/test_registry).
     ModelEntry(

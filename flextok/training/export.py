@@ -1,6 +1,6 @@
 """Put what was trained where the library loads it: `python -m flextok.training.export tokenizer|generator|scorer`.
 
-Weights are stored in float16; folders that share parts keep them once.
+Weights are stored in 8 bits, the VAE's, which cap all quality, in 16; folders that share parts keep them once.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from flextok.api import TOKENIZERS, load_folder
 from flextok.loading.checkpoint import WEIGHTS_NAME, load_strict
+from flextok.loading.eight_bit import to_eight_bits
 from flextok.loading.errors import CheckpointError
 from flextok.loading.json_file import read_json
 from flextok.models.ar_transformer import ARTransformer
@@ -28,6 +29,9 @@ from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 
 LICENCE = "Apache-2.0"
 """Of the weights that ship."""
+NUM_STEPS, SHIFT = 8, 2.0
+"""Of the sampler. Measured at k = 1: kernel distance 0.084 with 4 uniform steps, 0.049 with 8, 0.040 with 8 of shift 2
+or 16 uniform ones; four steps cost the least PSNR and draw the least."""
 
 
 def export_tokenizer(
@@ -36,7 +40,8 @@ def export_tokenizer(
     vae: Path = Path("assets/embedded/vae"),
     name: str = "",
     licence: str = "",
-    num_inference_steps: int = 4,
+    num_inference_steps: int = NUM_STEPS,
+    shift: float = SHIFT,
     guidance_scale: float = 1.0,
 ) -> None:
     """A pipeline folder of a trained tokenizer and its VAE; `flextok.load_tokenizer` reads it.
@@ -46,6 +51,7 @@ def export_tokenizer(
         vae: the VAE whose latents it was trained on.
         name: how the model calls itself; the folder's name if empty.
         licence: of the weights, for the model card; say what your clips allow.
+        shift: of the sampler's noise levels (`RectifiedFlowScheduler`).
 
     Raises:
         CheckpointError: a part is missing, damaged, or no tokenizer of this library.
@@ -55,25 +61,22 @@ def export_tokenizer(
         raise CheckpointError(f"{tokenizer} holds a {kind}, not one of {', '.join(TOKENIZERS)}")
     pipe = VideoTokenizerPipeline(
         load_strict(AutoencoderCausalVideo, vae, torch.float16),
-        load_strict(TOKENIZERS[kind], tokenizer, torch.float16),
-        RectifiedFlowScheduler(),
+        load_strict(TOKENIZERS[kind], tokenizer),
+        RectifiedFlowScheduler(shift),
         name=name or out.name,
         licence=licence,
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
     )
     pipe.save_pretrained(out)
-    # What a model keeps in float32 is rounded too: it is loaded as float32 again.
-    weights = out / "tokenizer" / WEIGHTS_NAME
-    state = {name: t.half() if t.is_floating_point() else t for name, t in load_file(weights).items()}
-    save_file(state, weights, metadata={"format": "pt"})
+    _store_in_eight_bits(out / "tokenizer")
 
 
 def export_generator(
     transformer: Path,
     tokenizer: Literal["embedded", "embedded-grid"] = "embedded",
     assets: Path = Path("assets"),
-    num_inference_steps: int = 4,
+    num_inference_steps: int = NUM_STEPS,
     guidance_scale: float = 3.0,
     guidance_by_budget: Mapping[str, float] | None = None,
 ) -> None:
@@ -88,7 +91,7 @@ def export_generator(
         tokens.vae,
         tokens.tokenizer,
         tokens.scheduler,
-        load_strict(ARTransformer, transformer, torch.float16),
+        load_strict(ARTransformer, transformer),
         name=out.name,
         licence=LICENCE,
         num_inference_steps=num_inference_steps,
@@ -96,13 +99,20 @@ def export_generator(
         guidance_by_budget=dict(guidance_by_budget) if guidance_by_budget else None,
     )
     pipe.save_pretrained(out)
+    _store_in_eight_bits(out / "transformer")
     for part in ("vae", "tokenizer", "scheduler"):
         shutil.rmtree(out / part)
 
 
+def _store_in_eight_bits(folder: Path) -> None:
+    weights = folder / WEIGHTS_NAME
+    save_file(to_eight_bits(load_file(weights)), weights, metadata={"format": "pt"})
+
+
 def export_scorer(scorer: Path, out: Path = Path("assets/scorer")) -> None:
     """A scorer's weights and words."""
-    load_strict(ToyboxScorer, scorer, torch.float16).save_pretrained(out)
+    load_strict(ToyboxScorer, scorer).save_pretrained(out)
+    _store_in_eight_bits(out)
     WordTokenizer.load(scorer).save(out)
 
 

@@ -75,8 +75,8 @@ SETTINGS: dict[str, Settings] = {
         read=Work(2_000, 48),
         joint=Work(2_500, 48),
         decoder=Work(6_000, 48),
-        generator=Work(1_200, 16),
-        grid_generator=Work(1_200, 16),
+        generator=Work(800, 16),
+        grid_generator=Work(800, 16),
     ),
     # One H100 with 16 CPU cores, rendering included: planned for 25 minutes, not measured. Networks of this size keep
     # the CPU that launches them busier than the GPU, so batches are large and steps are few.

@@ -31,7 +31,7 @@ class ARConfig:
     """Token caches (python -m flextok.data.token_cache)."""
     cache_weights: tuple[float, ...] = ()
     tokens_per_frame: int = 64
-    dim: int = 256
+    dim: int = 192
     depth: int = 6
     head_dim: int = 64
     text_depth: int = 2

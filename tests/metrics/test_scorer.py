@@ -141,8 +141,5 @@ def test_damaged_files_are_refused(damage: str, scorer: Scorer, tmp_path: Path) 
 
 def test_the_package_ships_small_and_fits_the_labels(scorer: Scorer) -> None:
     assert sum(path.stat().st_size for path in (ASSETS / "scorer").iterdir()) < 6 << 20
-    # The scorer of an earlier world, which ships until its successor does, does not know of bystanders.
-    assert CLASS_NAMES.keys() - scorer.model.classes.keys() <= {"bystander"}
-    for name in CLASS_NAMES.keys() & scorer.model.classes.keys():
-        assert set(CLASS_NAMES[name]) <= set(scorer.model.classes[name])
+    assert scorer.model.classes == CLASS_NAMES
     assert np.prod(scorer(torch.zeros(1, 3, 17, 64, 64)).shape) == scorer.num_features
