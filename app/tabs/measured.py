@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import gradio as gr
-import plotly.graph_objects as go
 
 from app.plots import GENERATION_METRICS, generation_by_budget, generation_results, study_by_size
 
@@ -22,19 +23,14 @@ STUDY = (
 def build() -> None:
     """Lay out and wire the section."""
     generation, study = generation_results()
-
-    def draw(name: str) -> list[go.Figure]:
-        return [generation_by_budget(generation, name), *([] if study is None else [study_by_size(study, name)])]
-
+    drawn = {"generation-by-budget": partial(generation_by_budget, generation)}
+    if study is not None:
+        drawn["study-by-size"] = partial(study_by_size, study)
     with gr.Accordion("Measured at every budget", open=False, elem_id="measured"):
         gr.Markdown(ABOUT if study is None else f"{ABOUT} {STUDY}")
         choices = [(label, name) for name, label in GENERATION_METRICS.items()]
         metric = gr.Radio(choices, value="class_score", label="Metric", elem_id="measured-metric")
         with gr.Row():
-            names = ("generation-by-budget", "study-by-size")
-            plots = [
-                gr.Plot(figure, show_label=False, elem_id=name)
-                for name, figure in zip(names, draw("class_score"), strict=False)
-            ]
-
-    metric.change(draw, metric, plots, show_progress="hidden", api_visibility="private", queue=False)
+            for elem_id, draw in drawn.items():
+                plot = gr.Plot(draw("class_score"), show_label=False, elem_id=elem_id)
+                metric.change(draw, metric, plot, show_progress="hidden", api_visibility="private", queue=False)

@@ -22,7 +22,7 @@ RELEASED = Path(__file__).parent.parent / "released/cases/case_a"
 
 @pytest.fixture(scope="module")
 def upload(repository: Path) -> Path:
-    return repository / "assets/examples/2-bounces.mp4"
+    return repository / "assets/examples/1-rolls.mp4"
 
 
 def test_app_and_library_give_a_released_checkpoint_the_same_tokens(upload: Path) -> None:
