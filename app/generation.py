@@ -205,7 +205,7 @@ def generated_payload(results: list[Generated], said: str, grid: Generated | Non
             Panel(
                 "generated-grid",
                 "The 3D grid's generator",
-                [f"{other.tokens} tokens, no fewer", "a smaller model, see Measured"],
+                [f"{other.tokens} tokens, no fewer", "a network of the same size"],
                 sprite(other.frames),
                 len(other.frames),
             )

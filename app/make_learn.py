@@ -4,8 +4,8 @@ Writes `assets/learn/probes.json`: tokens replaced one at a time, a grid with ce
 first frame, and tokens in frame-by-frame order. Run it again whenever the embedded weights change.
 
 A model trained without nested dropout, for the third step, is baked by a call of its own, since its weights do not ship
-(README, Train, has the command that trains it; all its registers are the transformers', for the linear codec has an
-order of its own):
+(one whose every step keeps all registers, and all of them the transformers', for the linear codec has an order of its
+own):
 
     python -m app.make_learn --without runs/no-dropout/weights --note "..."
 

@@ -25,7 +25,7 @@ LATENT_FRAMES = 5
 
 
 def results() -> dict[str, Any]:
-    return json.loads(RESULTS.read_text(encoding="utf-8"))
+    return _json(RESULTS)
 
 
 def curve(part: Mapping[str, Any], model: str, metric: str) -> tuple[list[int], list[float], list[float]]:

@@ -22,7 +22,7 @@ REAL = ("a.mp4", "b.mp4", "world.mp4")
 @dataclass(frozen=True)
 class Options:
     study: Path | None = None
-    """Folder of the study's training runs (README, Train); without it the study's results stay."""
+    """Folder of the study's training runs (`flextok.bench.study`); without it the study is left as it is."""
     figures: Path = Path("assets/figures")
 
 

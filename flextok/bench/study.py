@@ -1,6 +1,6 @@
 """Generators over registers against generators over a grid, at several sizes: `python -m flextok.bench study`.
 
-All saw the same number of the same clips (README, Train). Every figure has error bars over sampling seeds and is
+All saw the same number of the same clips. Every figure has error bars over sampling seeds and is
 judged by the Toybox scorer. Writes assets/results/study.json, which tables and plots are made from.
 """
 

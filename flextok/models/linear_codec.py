@@ -3,7 +3,7 @@
 Nested dropout has one optimum where both networks are linear: the principal components in their order (Rippel et al.,
 arXiv:1402.0915). It can be computed instead of trained, so that every register carries something from the first step
 and the transformers learn what a linear code cannot say. Registers found by gradient descent alone stopped at the
-16th here (README, Train).
+16th here.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 LICENCE = "Apache-2.0"
 """Of the weights that ship."""
 NUM_STEPS, SHIFT = 8, 2.0
-"""Of the sampler. Measured at k = 1: kernel distance 0.084 with 4 uniform steps, 0.049 with 8, 0.040 with 8 of shift 2
-or 16 uniform ones; four steps cost the least PSNR and draw the least."""
+"""Of the sampler. Measured at k = 1 on 64 test clips and a decoder half trained: kernel distance 0.084 with 4 uniform
+steps, 0.049 with 8, 0.040 with 8 of shift 2, 0.038 with 16 uniform ones (errors of 0.05, of the same clips)."""
 
 
 def export_tokenizer(

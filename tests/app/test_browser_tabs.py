@@ -368,9 +368,10 @@ def test_a_text_becomes_a_clip_that_opens_in_explore(tab: Page) -> None:
     ]
     assert len(set(pictures)) == 3
     tab.get_by_role("button", name=re.compile("Measured")).click()
-    expect(tab.locator("#generation-by-budget .scatterlayer .trace")).not_to_have_count(0)
+    expect(tab.locator("#generation-by-budget .scatterlayer .trace")).to_have_count(1)
     tab.locator("#measured-metric").get_by_text("text match").click()
     expect(tab.locator("#generation-by-budget .ytitle")).to_have_text("text match")
+    expect(tab.locator("#generation-by-budget .scatterlayer .trace")).to_have_count(2)  # and the source clips
     tab.locator("#to-explore").click()
     example = state(tab, "#player").get_attribute("data-clip") or ""
     expect(state(tab, "#player")).not_to_have_attribute("data-clip", example)  # what is shown is what Explore holds
