@@ -12,6 +12,7 @@ import dataclasses
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,17 +39,29 @@ from flextok.training.trainer import Stage as TrainerStage
 from flextok.training.trainer import newest_state, step_of, train
 
 logger = logging.getLogger(__name__)
+BEGUN = {
+    "scorer": "scorer",
+    "embedded/vae": "vae",
+    "embedded/tokenizer": "register",
+    "embedded-grid/tokenizer": "grid",
+    "embedded-generator/transformer": "generator-begun",
+    "embedded-grid-generator/transformer": "grid-generator-begun",
+}
+"""What is taken of a finished set, by its folder there, and the stage whose weights it stands for."""
 RESULTS = ("scorer", "reconstruction", "speed", "generation")
 """Benches that are run on the exported weights, in this order."""
 
 
 @dataclass(frozen=True)
 class Options:
-    name: tyro.conf.Positional[Literal["embedded", "embedded-cuda", "tiny"]]
+    name: tyro.conf.Positional[Literal["embedded", "embedded-more", "embedded-cuda", "tiny"]]
     out: Path
     """Folder of everything on the way; several GB."""
     assets: Path | None = None
     """Where the finished weights go; None leaves them in `out`/assets."""
+    begin: Path | None = None
+    """A finished set to go on from, such as `assets`, where no states of it are left: its VAE, scorer and tokens stay,
+    its decoders and generators go on for as long as the settings say."""
     plan: bool = False
     """Print stages, amounts, expected hours here and what is done, and stop."""
     minutes: float | None = None
@@ -107,7 +120,13 @@ def stages(settings: Settings, out: Path, assets: Path, options: Options) -> lis
     def generator(kind: str, work: Work, name: str) -> Stage:
         config = train_ar.PRESETS[f"{kind}-tiny" if settings.tiny else kind][1]
         weights = [0.88 / len(toybox)] * len(toybox) + [0.12 / max(len(long), 1)] * len(long)
-        config = dataclasses.replace(config, caches=tokens(kind, [*toybox, *long]), cache_weights=tuple(weights))
+        begin = out / f"{name}-begun/weights" if options.begin is not None else None
+        config = dataclasses.replace(
+            config,
+            run=dataclasses.replace(config.run, init_from=begin),
+            caches=tokens(kind, [*toybox, *long]),
+            cache_weights=tuple(weights),
+        )
         return training(name, work, train_ar.ARStage, config)
 
     shipped = ("scorer", "vae", "register-decoder", "grid-decoder", "generator", "grid-generator")
@@ -143,6 +162,10 @@ def stages(settings: Settings, out: Path, assets: Path, options: Options) -> lis
         generator("grid", settings.grid_generator, "grid-generator"),
         _once("export", out, finished, lambda: export_all(out, assets)),
     ]
+    if (begin := options.begin) is not None:
+        left_out = {*BEGUN.values(), "register-read"}
+        begun = _once("begin", out, [], lambda: copy_begun(begin, out))
+        found = [begun, *(stage for stage in found if stage.name not in left_out)]
     if not settings.tiny and options.assets is not None:
         found.append(_once("results", out, [out / "export.done"], _results))
     return found
@@ -266,8 +289,17 @@ def _once(name: str, out: Path, sources: Sequence[Path], work: Callable[[], None
     return Stage(name, 1, "time", lambda: int(is_newer(mark, *sources)), run)
 
 
+def copy_begun(begin: Path, out: Path) -> None:
+    """Put the weights of a finished set where the stages look for what they go on from.
+
+    A copy, because the set is often what the new weights replace. A decoder's stage goes on from a whole tokenizer.
+    """
+    for source, stage in BEGUN.items():
+        shutil.copytree(begin / source, out / stage / "weights", dirs_exist_ok=True)
+
+
 def _results() -> None:
-    """Measure what was exported into `assets/`; `python -m app.regenerate` makes the app's own parts after it."""
+    """Measure what was exported into `assets/`; `python -m app.bake` makes the app's own parts after it."""
     for name in RESULTS:
         subprocess.run([sys.executable, "-m", "flextok.bench", name], check=True)
 

@@ -6,7 +6,7 @@ amounts, which depend on the machine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -61,22 +61,37 @@ PHOTOS = Path("/usr/share/backgrounds")
 """Photographs that move keep the VAE general, so that clips of one's own come back recognisable. Debian's packages
 gnome-backgrounds, mate-backgrounds and lomiri-wallpapers-16.04 and -20.04 fill this folder."""
 
+# Two CPU cores with bfloat16, overnight at most; without bfloat16 three times as long.
+EMBEDDED = Settings(
+    banks=(
+        Bank("toybox0", 12_000),
+        Bank("toybox1", 12_000, first_seed=12_000),
+        Bank("long", 500, first_seed=1_000_000, num_actions=5),
+        Bank("photos", 1_500, folder=PHOTOS),
+    ),
+    scorer=Work(4_000, 32),
+    vae=Work(8_000, 8),
+    read=Work(2_000, 48),
+    joint=Work(2_500, 48),
+    decoder=Work(6_000, 48),
+    generator=Work(800, 16),
+    grid_generator=Work(800, 16),
+)
+
 SETTINGS: dict[str, Settings] = {
-    # Two CPU cores with bfloat16, overnight at most; without bfloat16 three times as long.
-    "embedded": Settings(
+    "embedded": EMBEDDED,
+    # With `--begin assets`: what is added to the set above, on clips that it has not seen.
+    "embedded-more": replace(
+        EMBEDDED,
         banks=(
-            Bank("toybox0", 12_000),
-            Bank("toybox1", 12_000, first_seed=12_000),
-            Bank("long", 500, first_seed=1_000_000, num_actions=5),
+            Bank("toybox2", 12_000, first_seed=24_000),
+            Bank("toybox3", 12_000, first_seed=36_000),
+            Bank("long1", 500, first_seed=1_000_500, num_actions=5),
             Bank("photos", 1_500, folder=PHOTOS),
         ),
-        scorer=Work(4_000, 32),
-        vae=Work(8_000, 8),
-        read=Work(2_000, 48),
-        joint=Work(2_500, 48),
-        decoder=Work(6_000, 48),
-        generator=Work(800, 16),
-        grid_generator=Work(800, 16),
+        decoder=Work(8_000, 48),
+        generator=Work(1_600, 16),
+        grid_generator=Work(1_600, 16),
     ),
     # One H100 with 16 CPU cores, rendering included: planned for 25 minutes, not measured. Networks of this size keep
     # the CPU that launches them busier than the GPU, so batches are large and steps are few.

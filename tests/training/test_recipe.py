@@ -64,6 +64,29 @@ def test_a_recipe_that_is_stopped_again_and_again_ends_in_the_same_weights(whole
 
 
 @pytest.mark.slow
+def test_a_finished_set_is_gone_on_from_where_no_state_of_it_is_left(whole: Path, tmp_path: Path) -> None:
+    begin = whole / "assets"
+    options = Options("tiny", tmp_path, begin=begin, workers=1)
+    found = stages(TINY, tmp_path, tmp_path / "assets", options)
+    assert [stage.name for stage in found if stage.name in ("begin", "scorer", "vae", "register", "grid")] == ["begin"]
+    assert run_stages(found)
+    encoders = ("encoder.", "codec.", "code_norm.", "code_gate"), ("embed.", "blocks.", "head.", "code_norm.")
+    for name, encoder in zip(("embedded/tokenizer", "embedded-grid/tokenizer"), encoders, strict=True):
+        path = Path(name) / "diffusion_pytorch_model.safetensors"
+        before, after = load_file(begin / path), load_file(tmp_path / "assets" / path)
+        changed = {key for key in before if (before[key] != after[key]).any()}
+        assert any(key.startswith("decoder.") for key in changed)  # the decoder went on ...
+        assert not {key for key in changed if key.startswith(encoder)}  # ... and every token stays what it was
+    for path in ("embedded/vae", "scorer"):
+        before, after = (
+            load_file(a / path / "diffusion_pytorch_model.safetensors") for a in (begin, tmp_path / "assets")
+        )
+        assert all((before[key] == after[key]).all() for key in before)
+    # The copy does not hang on the set, which the new weights may replace.
+    assert run_stages(found)
+
+
+@pytest.mark.slow
 def test_what_is_done_is_skipped_and_what_was_prolonged_goes_on(whole: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()}
     assert run_stages(tiny_stages(whole))
