@@ -1,4 +1,4 @@
-"""What ships for the page to show (`python -m app.make_examples`)."""
+"""What ships for the page to show (`python -m app.bake.examples`)."""
 
 from __future__ import annotations
 

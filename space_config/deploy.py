@@ -14,7 +14,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, SpaceHardware
 
-from app.static_export import export
+from app.bake.static_edition import export
 from space_config.tree import SpaceError, build, check_front_matter, front_matter, size, validate
 
 

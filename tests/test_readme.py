@@ -45,7 +45,7 @@ def bash_commands(repository: Path) -> list[str]:
         ),
         ("python -m flextok info", {}),
         ("python -m space_config.deploy --dry-run", {" space": " OUT/space"}),
-        ("python -m app.static_export", {" site": " OUT/site"}),
+        ("python -m app.bake.static_edition", {" site": " OUT/site"}),
     ],
 )
 def test_bash_commands_run(repository: Path, tmp_path: Path, command: str, changes: dict[str, str]) -> None:

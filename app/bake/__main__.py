@@ -1,4 +1,4 @@
-"""Make all that follows from the shipped weights anew: `python -m app.regenerate` (half an hour, on an idle machine).
+"""Make all that follows from the shipped weights anew: `python -m app.bake` (half an hour, on an idle machine).
 
 Results, figures, prebaked examples, what Learn shows, and the tables of the documents. The benches of the app itself
 and of the released code are measured by commands of their own (README).
@@ -46,8 +46,8 @@ def commands(options: Options) -> list[list[str]]:
         ["flextok.bench", "speed"],
         ["flextok.bench", "generation", "--sheet", str(generated)],
         *study,
-        ["app.make_examples"],
-        ["app.make_learn"],
+        ["app.bake.examples"],
+        ["app.bake.learn"],
         ["flextok.bench", "tables"],
     ]
 

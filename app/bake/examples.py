@@ -1,4 +1,4 @@
-"""Write the demo's examples, clips that the embedded models decode and generate: `python -m app.make_examples`.
+"""Write the demo's examples, clips that the embedded models decode and generate: `python -m app.bake.examples`.
 
 The clips are Toybox test clips, so ours to ship. Run it again whenever the embedded weights change.
 """
@@ -37,7 +37,7 @@ EXAMPLES = {
 def main() -> None:
     folder = ASSETS / "examples"
     folder.mkdir(parents=True, exist_ok=True)
-    lines = ["# Example clips", "", "Rendered by `python -m app.make_examples` from Toybox test specs; Apache-2.0.", ""]
+    lines = ["# Example clips", "", "Rendered by `python -m app.bake.examples` from Toybox test specs; Apache-2.0.", ""]
     for name, (action, offset) in EXAMPLES.items():
         spec = sample_spec(TEST_SEEDS.start + offset, action=action)
         write_video(render(spec), folder / f"{name}.mp4", FPS)

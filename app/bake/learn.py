@@ -1,4 +1,4 @@
-"""Bake what the Learn steps show of the embedded models: `python -m app.make_learn` (after `app.make_examples`).
+"""Bake what the Learn steps show of the embedded models: `python -m app.bake.learn` (after `app.bake.examples`).
 
 Writes `assets/learn/probes.json`: tokens replaced one at a time, a grid with cells missing, several seeds, an edited
 first frame, and tokens in frame-by-frame order. Run it again whenever the embedded weights change.
@@ -7,7 +7,7 @@ A model trained without nested dropout, for the third step, is baked by a call o
 (one whose every step keeps all registers, and all of them the transformers', for the linear codec has an order of its
 own):
 
-    python -m app.make_learn --without runs/no-dropout/weights --note "..."
+    python -m app.bake.learn --without runs/no-dropout/weights --note "..."
 
 It writes `assets/learn/no-dropout.json`; the step has other things to show where that file is missing.
 """
@@ -64,7 +64,7 @@ class Options:
 
 
 def main(options: Options | None = None) -> None:
-    options = tyro.cli(Options, prog="python -m app.make_learn") if options is None else options
+    options = tyro.cli(Options, prog="python -m app.bake.learn") if options is None else options
     if options.without is None:
         write("probes", probes())
     else:

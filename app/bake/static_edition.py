@@ -1,4 +1,4 @@
-"""The static edition: `python -m app.static_export DIR` writes Explore and Learn as plain files for any web host.
+"""The static edition: `python -m app.bake.static_edition DIR` writes Explore and Learn as plain files for any web host.
 
 The same scripts and styles as in the app, clips that were decoded beforehand, no server. Look at it with
 `python3 -m http.server --directory DIR`; for a free Static Space, `python -m space_config.deploy --static --repo ...`.
@@ -36,7 +36,7 @@ The static edition of FlexTok Video: clips decoded beforehand, and seven steps t
 
 def main() -> int:
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        sys.stderr.write("usage: python -m app.static_export DIR\n")
+        sys.stderr.write("usage: python -m app.bake.static_edition DIR\n")
         return 2
     export(Path(sys.argv[1]))
     return 0

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from app.bake.static_edition import export
 from app.components.player import prebaked
-from app.static_export import export
 from tests.app import test_browser as app_tests
 
 pytestmark = pytest.mark.browser

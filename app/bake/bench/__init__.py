@@ -1,1 +1,1 @@
-"""Measurements of the app: `python -m app.bench page | load | memory`; each starts and ends a server of its own."""
+"""Measurements of the app: `python -m app.bake.bench page | load | memory`; each starts and ends its own server."""

@@ -1,4 +1,4 @@
-"""Command line of the benches: `python -m app.bench page`, `load --users 20 --seconds 120`, `memory --runs 50`.
+"""Command line of the benches: `python -m app.bake.bench page`, `load --users 20 --seconds 120`, `memory --runs 50`.
 
 With `--record` a result goes to assets/results/; do that on an idle machine.
 """
@@ -11,9 +11,9 @@ from typing import Annotated
 
 import tyro
 
-from app.bench.load import Load
-from app.bench.memory import Memory
-from app.bench.page import Page
+from app.bake.bench.load import Load
+from app.bake.bench.memory import Memory
+from app.bake.bench.page import Page
 
 Command = (
     Annotated[Page, tyro.conf.subcommand("page")]
@@ -24,7 +24,7 @@ Command = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a bench, print what it found; exit status 1 where a limit was missed."""
-    bench = tyro.cli(Command, args=arguments, prog="python -m app.bench")  # type: ignore[arg-type]
+    bench = tyro.cli(Command, args=arguments, prog="python -m app.bake.bench")  # type: ignore[arg-type]
     report, missed = bench.run()
     print(json.dumps(report, indent=1))
     for sentence in missed:

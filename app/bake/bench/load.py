@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.bench.page import warm_up
-from app.bench.server import Server, running_app
+from app.bake.bench.page import warm_up
+from app.bake.bench.server import Server, running_app
 from app.shipped import example_paths
 
 FULL = "queue is full"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from app.bench.page import warm_up
-from app.bench.server import running_app
+from app.bake.bench.page import warm_up
+from app.bake.bench.server import running_app
 from app.shipped import example_paths
 
 MOST_MB = 2048.0

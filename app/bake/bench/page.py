@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from app.bench.server import running_app
+from app.bake.bench.server import running_app
 from app.shipped import example_paths
 
 BUDGETS: dict[str, float] = {

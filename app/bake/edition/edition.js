@@ -1,4 +1,4 @@
-// The static edition: Explore and Learn from plain files beside this one (see app/static_export.py). No server, no build.
+// The static edition: Explore and Learn from plain files beside this one (see app/bake/static_edition.py). No server, no build.
 
 const file = async (name) => {
   const answer = await fetch(name);
