@@ -15,6 +15,7 @@ from app.limits import (
     CONVERTED_S,
     MAX_CLIP_CHUNKS,
     MAX_DECODE_S,
+    MAX_DECODED_PIXELS,
     MAX_PIXELS,
     MAX_UPLOAD_MB,
     MAX_UPLOAD_S,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
     from flextok.video.clip import Clip
+    from flextok.video.limits import DecodeBudget
     from flextok.video.read import VideoInfo
 
 
@@ -42,7 +44,8 @@ def read_clip(request: Request, pipe: VideoTokenizerPipeline) -> Clip:
         raise ValueError(
             f"{num_frames} frames are more than {most}: ask for at most {most / fps:.1f} s at {fps:g} frames a second."
         )
-    probe(str(request.path))
+    spending = budget()
+    probe(str(request.path), spending)
     return pipe.read(
         str(request.path),
         fps=fps,
@@ -51,11 +54,18 @@ def read_clip(request: Request, pipe: VideoTokenizerPipeline) -> Clip:
         crop=parse_crop(request.crop),
         num_frames=num_frames,
         max_pixels=MAX_PIXELS,
-        max_decode_s=MAX_DECODE_S,
+        budget=spending,
     )
 
 
-def probe(path: str) -> VideoInfo:
+def budget() -> DecodeBudget:
+    """What one request may spend on its file, from probing to its last frame."""
+    from flextok.video.limits import DecodeBudget
+
+    return DecodeBudget(MAX_DECODE_S, MAX_DECODED_PIXELS)
+
+
+def probe(path: str, spending: DecodeBudget) -> VideoInfo:
     """What a file holds, found from its content; ValueError where it is over a limit of this app."""
     from flextok.video.limits import VideoError
     from flextok.video.read import probe_video
@@ -63,7 +73,7 @@ def probe(path: str) -> VideoInfo:
     size = Path(path).stat().st_size if Path(path).is_file() else 0
     if size > MAX_UPLOAD_MB << 20:
         raise VideoError(f"The file has {size / 2**20:.0f} MB, more than {MAX_UPLOAD_MB}: cut or shrink it first.")
-    info = probe_video(path, max_pixels=MAX_PIXELS)
+    info = probe_video(path, max_pixels=MAX_PIXELS, budget=spending)
     if info.duration_s > MAX_UPLOAD_S:
         raise VideoError(
             f"The video lasts {info.duration_s / 60:.0f} minutes, more than {MAX_UPLOAD_S / 60:.0f}: cut it first."
@@ -80,10 +90,11 @@ def playable(path: str | None) -> np.ndarray:
     if not path:
         raise gr.Error("Choose a file first.", print_exception=False)
     with told():
-        info = probe(path)
+        spending = budget()
+        info = probe(path, spending)
         scale = min(CONVERTED_PIXELS / min(info.width, info.height), 1.0)
         size = max(round(info.height * scale), 2), max(round(info.width * scale), 2)
-        frames = _frames(path, round(CONVERTED_S * CONVERTED_FPS), CONVERTED_FPS, size)
+        frames = _frames(path, round(CONVERTED_S * CONVERTED_FPS), CONVERTED_FPS, size, spending)
         one_chunk = round(CHUNK_FRAMES * CONVERTED_FPS / MODEL_FPS)
         return frames if len(frames) > 1 else frames.repeat(one_chunk, axis=0)
 
@@ -94,14 +105,15 @@ def preview(request: Request) -> tuple[str, str, np.ndarray]:
     Needs no model. Raises gr.Error for a file or a trim that will not do.
     """
     with told():
-        info = probe(str(request.path))
+        spending = budget()
+        info = probe(str(request.path), spending)
         fps = float(request.fps or MODEL_FPS)
         asked = asked_frames(request.length_s, fps, CHUNK_FRAMES)
         plan = describe_plan(asked, fps, request.start_s, CHUNK_FRAMES, info.duration_s or None)
         scale = min(360 / max(info.width, info.height), 1.0)
         size = max(round(info.height * scale), 1), max(round(info.width * scale), 1)
         start = min(request.start_s, max(info.duration_s - 0.1, 0.0))
-        return describe_file(info), plan, _frames(str(request.path), 1, fps, size, start)[0]
+        return describe_file(info), plan, _frames(str(request.path), 1, fps, size, spending, start)[0]
 
 
 def first_picture(path: str | None, size: int) -> np.ndarray:
@@ -113,13 +125,16 @@ def first_picture(path: str | None, size: int) -> np.ndarray:
     if not path:
         raise gr.Error("Choose a picture first.", print_exception=False)
     with told():
-        probe(path)
-        return _frames(path, 1, MODEL_FPS, size)[0].copy()
+        spending = budget()
+        probe(path, spending)
+        return _frames(path, 1, MODEL_FPS, size, spending)[0].copy()
 
 
-def _frames(path: str, count: int, fps: float, size: int | tuple[int, int], start_s: float = 0.0) -> np.ndarray:
+def _frames(
+    path: str, count: int, fps: float, size: int | tuple[int, int], spending: DecodeBudget, start_s: float = 0.0
+) -> np.ndarray:
     from flextok.video.read import read_video
 
     return read_video(
-        path, start_s=start_s, num_frames=count, fps=fps, size=size, max_pixels=MAX_PIXELS, max_decode_s=MAX_DECODE_S
+        path, start_s=start_s, num_frames=count, fps=fps, size=size, max_pixels=MAX_PIXELS, budget=spending
     ).frames

@@ -160,7 +160,7 @@ class VideoTokenizerPipeline(DiffusionPipeline):
 
         Args:
             fps: None takes the model's own.
-            options: `start_s`, `max_chunks`, `crop`, `num_frames`, `max_pixels` and `max_decode_s` of
+            options: `start_s`, `max_chunks`, `crop`, `num_frames`, `max_pixels` and `budget` of
                 `flextok.video.clip.read_clip`.
 
         Raises:

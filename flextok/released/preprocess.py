@@ -81,7 +81,7 @@ def frame_indices(total_frames: int, video_fps: float, options: PreprocessOption
 def to_pixels(frames: np.ndarray, size: int) -> Tensor:
     """uint8 (T, H, W, 3) to float (3, T, size, size) in [-1, 1]: bicubic with antialiasing, centre crop.
 
-    Differs from `data.video_picture.resize_frames` (Pillow, rounded to uint8) in the fourth digit; tokens depend on it.
+    Differs from `video.picture.resize_frames` (Pillow, rounded to uint8) in the fourth digit; tokens depend on it.
     """
     video = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255  # (T, 3, H, W)
     height, width = video.shape[2:]

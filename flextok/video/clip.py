@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from flextok.chunking import ChunkPlan
-from flextok.video.limits import MAX_DECODE_S, MAX_PIXELS
+from flextok.video.limits import MAX_PIXELS, DecodeBudget
 from flextok.video.pixels import to_float
 from flextok.video.read import read_video
 
@@ -58,7 +58,7 @@ def read_clip(
     crop: tuple[float, float, float, float] | None = None,
     num_frames: int | None = None,
     max_pixels: int = MAX_PIXELS,
-    max_decode_s: float = MAX_DECODE_S,
+    budget: DecodeBudget | None = None,
 ) -> Clip:
     """Read a video or an image and pad it to whole chunks by repeating its last frame.
 
@@ -67,7 +67,7 @@ def read_clip(
         size: side that frames are brought to before `pixels`, by `read_video`; None leaves them as they are.
         max_chunks: a longer video is cut there; None reads all of it.
         num_frames: read no more than these, also where whole chunks would hold some more.
-        crop, max_pixels, max_decode_s: as in `read_video`.
+        crop, max_pixels, budget: as in `read_video`.
 
     Raises:
         VideoError: one sentence for whatever is wrong with the file.
@@ -85,7 +85,7 @@ def read_clip(
         size=size,
         crop=crop,
         max_pixels=max_pixels,
-        max_decode_s=max_decode_s,
+        budget=budget,
     )
     return Clip(padded(pixels(read.frames), plan), len(read.frames), fps)
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from flextok.video.limits import MAX_FPS, Clock, VideoError, av_errors, check_pixels
-from flextok.video.picture import Facts, Shown, stream_pixel_aspect
+from flextok.video.limits import MAX_FPS, DecodeBudget, VideoError, av_errors, check_pixels
+from flextok.video.picture import Facts, Shown, stream_look
 
 if TYPE_CHECKING:
-    from av import Packet, VideoFrame
+    from av import Packet, VideoCodecContext, VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
@@ -31,8 +31,9 @@ class SeekMissed(Exception):
 
 @contextmanager
 def open_av(path: Path, max_pixels: int) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open the first video stream; the frame size is checked, nothing is decoded."""
+    """Open the default video stream, or the first one; the frame size is checked, nothing is decoded."""
     import av
+    from av.stream import Disposition
 
     # The file object and the two lists keep ffmpeg from opening anything by name: no URL, no second file.
     limits = {"max_pixels": str(max_pixels)}
@@ -43,10 +44,10 @@ def open_av(path: Path, max_pixels: int) -> Iterator[tuple[InputContainer, Video
         except av_errors():
             raise VideoError(f"{path.name!r} is not a video that can be read, or it is damaged.") from None
         with container:
-            streams = [s for s in container.streams.video if "attached_pic" not in str(s.disposition)]
+            streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
             if not streams:
                 raise VideoError(f"{path.name!r} holds no video, only sound or other data.")
-            stream = streams[0]
+            stream = next((s for s in streams if s.disposition & Disposition.default), streams[0])
             if stream.codec_context is None:
                 raise VideoError(f"{path.name!r} uses a video codec that is not known here.")
             check_pixels(path.name, stream.width or 0, stream.height or 0, max_pixels)
@@ -55,12 +56,12 @@ def open_av(path: Path, max_pixels: int) -> Iterator[tuple[InputContainer, Video
             yield container, stream
 
 
-def _packets(container: InputContainer, stream: VideoStream, clock: Clock) -> Iterator[Packet | None]:
+def _packets(container: InputContainer, stream: VideoStream, budget: DecodeBudget) -> Iterator[Packet | None]:
     """Packets up to the end or the first damage, then None, for the frames that the decoder still holds."""
     errors = av_errors()
     packets = container.demux(stream)
     while True:
-        clock.check()
+        budget.check()
         try:
             packet = next(packets)
         except StopIteration:
@@ -74,16 +75,34 @@ def _packets(container: InputContainer, stream: VideoStream, clock: Clock) -> It
         yield packet
 
 
-def decode_frames(container: InputContainer, stream: VideoStream, clock: Clock) -> Iterator[VideoFrame]:
+def _decoder(stream: VideoStream) -> VideoCodecContext:
+    """The stream's own, but for VP8 and VP9 with alpha: FFmpeg's decoders leave that out, those of libvpx do not."""
+    import av
+
+    own = stream.codec_context
+    errors: tuple[type[Exception], ...] = (*av_errors(), LookupError)  # the last: a build of FFmpeg without it
+    other = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(own.name)
+    said = {name.lower(): value for name, value in stream.metadata.items()}  # capitals where a tag says it as well
+    if other is None or said.get("alpha_mode") != "1":
+        return own
+    try:
+        decoder = cast("VideoCodecContext", av.CodecContext.create(other, "r"))
+    except errors:
+        return own
+    decoder.options = own.options
+    return decoder
+
+
+def decode_frames(container: InputContainer, stream: VideoStream, budget: DecodeBudget) -> Iterator[VideoFrame]:
     """Frames in order of presentation; damaged packets are left out."""
-    errors = av_errors()
-    for packet in _packets(container, stream, clock):
+    errors, decoder = av_errors(), _decoder(stream)
+    for packet in _packets(container, stream, budget):
         try:
-            frames = stream.codec_context.decode(packet)
+            frames = decoder.decode(packet)
         except errors:
             continue
         for frame in frames:
-            clock.check()
+            budget.spend(frame.width * frame.height)
             yield frame
 
 
@@ -94,10 +113,10 @@ def _average_fps(stream: VideoStream) -> float | None:
     return None
 
 
-def _scan(container: InputContainer, stream: VideoStream, clock: Clock) -> tuple[int, float]:
+def _scan(container: InputContainer, stream: VideoStream, budget: DecodeBudget) -> tuple[int, float]:
     """Number of packets and their time span in seconds, without decoding."""
     times, num_packets = [], 0
-    for packet in _packets(container, stream, clock):
+    for packet in _packets(container, stream, budget):
         if packet is None or not packet.size:
             continue
         num_packets += 1
@@ -109,7 +128,7 @@ def _scan(container: InputContainer, stream: VideoStream, clock: Clock) -> tuple
     return num_packets, span_s * len(times) / (len(times) - 1)
 
 
-def av_facts(path: Path, max_pixels: int, clock: Clock) -> Facts:
+def av_facts(path: Path, max_pixels: int, budget: DecodeBudget) -> Facts:
     with open_av(path, max_pixels) as (container, stream):
         fps, duration_s = _average_fps(stream), 0.0
         if stream.duration and stream.time_base:
@@ -118,13 +137,20 @@ def av_facts(path: Path, max_pixels: int, clock: Clock) -> Facts:
             duration_s = container.duration / 1e6
         num_frames = stream.frames or None
         if fps is None or not 0 < duration_s < 1e7:
-            num_packets, span_s = _scan(container, stream, clock)
+            num_packets, span_s = _scan(container, stream, budget)
             duration_s = duration_s if 0 < duration_s < 1e7 else span_s
             fps = fps or min(max(num_packets, 1) / max(span_s, 1e-3), MAX_FPS)
         return Facts(fps, duration_s, num_frames)
 
 
-def av_pictures(path: Path, facts: Facts, start_s: float, max_pixels: int, clock: Clock, seek: bool) -> Iterator[Shown]:
+def _states_only_decoding_times(container: InputContainer, stream: VideoStream) -> bool:
+    """AVI has no time of presentation; what FFmpeg puts in its place is wrong where frames are reordered."""
+    return container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
+
+
+def av_pictures(
+    path: Path, facts: Facts, start_s: float, max_pixels: int, budget: DecodeBudget, seek: bool
+) -> Iterator[Shown]:
     """Frames with the times they are on screen, from the one on screen at start_s or earlier.
 
     Raises:
@@ -132,20 +158,20 @@ def av_pictures(path: Path, facts: Facts, start_s: float, max_pixels: int, clock
     """
     with open_av(path, max_pixels) as (container, stream):
         zero_s, time_base = None, stream.time_base or Fraction(1, 90_000)
-        if stream.start_time is not None:
+        by_decoding = _states_only_decoding_times(container, stream)
+        if stream.start_time is not None and not by_decoding:
             zero_s = float(stream.start_time * time_base)
         if seek:
+            if by_decoding:
+                raise SeekMissed
             try:
                 container.seek(round(start_s / time_base) + (stream.start_time or 0), stream=stream)
             except av_errors():
                 raise SeekMissed from None
-        before, before_s, aspect = None, 0.0, stream_pixel_aspect(stream)
-        for frame in decode_frames(container, stream, clock):
+        before, before_s, look = None, 0.0, stream_look(stream)
+        for frame in decode_frames(container, stream, budget):
             check_pixels(path.name, frame.width, frame.height, max_pixels)
-            # In seconds; None where the file states no time, NaN with a damaged time base.
-            stamp_s: float | None = frame.time
-            if stamp_s is not None and not math.isfinite(stamp_s):
-                stamp_s = None
+            stamp_s = _stamp_s(frame, by_decoding)
             if zero_s is None:
                 zero_s = stamp_s or 0.0
             if before is None:
@@ -154,15 +180,24 @@ def av_pictures(path: Path, facts: Facts, start_s: float, max_pixels: int, clock
                 # The picture with the first time stamp is on screen from 0, whatever damage came before it.
                 at_s = 0.0 if stamp_s is None or not seek else stamp_s - zero_s
             else:
-                at_s = before_s + 1 / facts.fps if stamp_s is None else stamp_s - zero_s
-                if at_s <= before_s:
-                    continue  # times run backwards in a damaged file
-                yield Shown(before, before_s, at_s, aspect)
+                at_s = before_s if stamp_s is None else stamp_s - zero_s
+                if at_s <= before_s:  # no time, or one that runs backwards: decoders give frames in order all the same
+                    at_s = before_s + 1 / facts.fps
+                yield Shown(before, before_s, at_s, look)
             before, before_s = frame, at_s
         if before is None and seek:
             raise SeekMissed  # the stated length was wrong; the pass from the beginning finds the true end
         if before is not None:
-            yield Shown(before, before_s, before_s + _last_duration(before, facts.fps), aspect)
+            yield Shown(before, before_s, before_s + _last_duration(before, facts.fps), look)
+
+
+def _stamp_s(frame: VideoFrame, by_decoding: bool) -> float | None:
+    """When a frame is shown, in seconds; None where the file states no time (NaN with a damaged time base)."""
+    stamp, base = frame.dts if by_decoding else frame.pts, frame.time_base
+    if stamp is None or not base:
+        return None
+    stamp_s = float(stamp * base)
+    return stamp_s if math.isfinite(stamp_s) else None
 
 
 def _last_duration(frame: VideoFrame, fps: float) -> float:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from PIL import Image, ImageFile
 
-from flextok.video.limits import GIF_TICK_S, PIL_ERRORS, Clock, VideoError, check_pixels
+from flextok.video.animation import delays_s, shown_s
+from flextok.video.limits import GIF_TICK_S, PIL_ERRORS, DecodeBudget, VideoError, check_pixels
 from flextok.video.picture import Facts, Shown, to_rgb
 
 _IMAGE_FORMATS = ("GIF", "WEBP", "PNG", "JPEG", "BMP", "TIFF", "PPM", "AVIF")
@@ -42,45 +43,39 @@ def _num_pictures(image: Image.Image) -> int | None:
         return None
 
 
-def _image_spans(image: ImageFile.ImageFile, max_pixels: int, clock: Clock) -> Iterator[tuple[float, float]]:
-    """Load one picture after another and give its time on screen; as in browsers, below 0.02 s is 0.1 s."""
+def image_pictures(image: ImageFile.ImageFile, max_pixels: int, budget: DecodeBudget) -> Iterator[Shown]:
+    """One picture after another with its time on screen; a truncated file gives those that are whole."""
     at_s = 0.0
     num_pictures = _num_pictures(image)
+    name = Path(os.fsdecode(image.filename)).name
     for index in itertools.count() if num_pictures is None else range(num_pictures):
-        clock.check()
+        budget.check()
         try:
             image.seek(index)
         except PIL_ERRORS:
-            return  # a truncated file: what came before stands
-        check_pixels(
-            Path(os.fsdecode(image.filename)).name, *image.size, max_pixels
-        )  # a GIF may grow from picture to picture
+            return
+        check_pixels(name, *image.size, max_pixels)  # a GIF may grow from picture to picture
+        budget.spend(image.width * image.height)
         try:
             image.load()
-        except PIL_ERRORS:
-            return
-        delay_s = float(image.info.get("duration") or 0) / 1000
-        end_s = at_s + (delay_s if delay_s >= 0.0199 else 0.1)
-        yield at_s, end_s
-        at_s = end_s
-
-
-def image_pictures(image: ImageFile.ImageFile, max_pixels: int, clock: Clock) -> Iterator[Shown]:
-    for start_s, end_s in _image_spans(image, max_pixels, clock):
-        try:
             picture = to_rgb(image)
         except PIL_ERRORS:
             return
-        yield Shown(picture, start_s, end_s)
+        end_s = at_s + shown_s(float(image.info.get("duration") or 0))
+        yield Shown(picture, at_s, end_s)
+        at_s = end_s
 
 
-def image_facts(image: ImageFile.ImageFile, max_pixels: int, clock: Clock) -> Facts:
-    if _num_pictures(image) == 1:
+def image_facts(image: ImageFile.ImageFile) -> Facts:
+    """Rate, seconds and number of pictures, from headers; of a format without such headers as the first one says."""
+    delays = delays_s(Path(os.fsdecode(image.filename)), image.format)
+    if delays is None:
+        count = _num_pictures(image) or 1
+        delays = [shown_s(float(image.info.get("duration") or 0))] * count
+    if len(delays) < 2:
         return Facts(0.0, 0.0, 1)
-    ends = [end_s for _, end_s in _image_spans(image, max_pixels, clock)]
-    if len(ends) < 2:
-        return Facts(0.0, 0.0, 1)
-    fps = len(ends) / ends[-1]
-    if round(fps) >= 1 and abs(len(ends) / round(fps) - ends[-1]) <= GIF_TICK_S:
+    duration_s = sum(delays)
+    fps = len(delays) / duration_s
+    if round(fps) >= 1 and abs(len(delays) / round(fps) - duration_s) <= GIF_TICK_S:
         fps = float(round(fps))  # delays are whole ticks: 17 pictures at 8 fps are stored as 2.12 s
-    return Facts(fps, ends[-1], len(ends))
+    return Facts(fps, duration_s, len(delays))

@@ -16,6 +16,7 @@ from PIL import Image
 MAX_PIXELS = 40_000_000  # a frame of 8K video has 33 million
 MAX_SECONDS = 120.0
 MAX_DECODE_S = 60.0
+MAX_DECODED_PIXELS = 50_000_000_000  # all frames of 120 s of 4K at 50 frames a second
 MAX_OUTPUT_BYTES = 2 * 1024**3
 MAX_FPS = 1000.0
 GIF_TICK_S = 0.01
@@ -31,15 +32,27 @@ class VideoError(ValueError):
     """A video that cannot be read or written; the text is one sentence for the user."""
 
 
-class Clock:
-    """Wall-clock limit shared by all steps of one read."""
+class DecodeBudget:
+    """What may be spent on a file: seconds and pixels. Steps that share one share its limits."""
 
-    def __init__(self, limit_s: float) -> None:
-        self.limit_s, self.deadline = limit_s, time.monotonic() + limit_s
+    def __init__(self, seconds: float = MAX_DECODE_S, pixels: float = MAX_DECODED_PIXELS) -> None:
+        self.seconds, self.pixels = positive("seconds", seconds), positive("pixels", pixels)
+        self.deadline, self.pixels_left = time.monotonic() + self.seconds, self.pixels
 
     def check(self) -> None:
+        """Raise VideoError where the time is over."""
         if time.monotonic() > self.deadline:
-            raise VideoError(f"Reading the video took longer than {self.limit_s:g} s; use a smaller file.")
+            raise VideoError(f"Reading the video took longer than {self.seconds:g} s; use a smaller file.")
+
+    def spend(self, pixels: int) -> None:
+        """Take a decoded frame off; raise VideoError where time or pixels are over."""
+        self.check()
+        self.pixels_left -= pixels
+        if self.pixels_left < 0:
+            raise VideoError(
+                f"Reading the video takes more than {self.pixels / 1e9:g} billion pixels; use a smaller file or an "
+                "earlier part."
+            )
 
 
 def positive(name: str, value: float, most: float = math.inf) -> float:
@@ -122,10 +135,7 @@ def check_uint8_frames(frames: np.ndarray) -> np.ndarray:
 
 
 def av_errors() -> tuple[type[Exception], ...]:
+    """What PyAV raises for a damaged or unknown file. Programming errors, such as AttributeError, are none of it."""
     import av
 
-    return (av.error.FFmpegError, OSError, ValueError, TypeError, RuntimeError, ArithmeticError, MemoryError)
-
-
-def any_errors() -> tuple[type[Exception], ...]:
-    return (*av_errors(), *PIL_ERRORS)
+    return (av.error.FFmpegError, OSError, ValueError, MemoryError)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from flextok.video.limits import check_uint8_frames, size_pair
+from flextok.video.colour import UNSPECIFIED, is_sdr, to_sdr, yuv_matrix
+from flextok.video.limits import VideoError, av_errors, check_uint8_frames, size_pair
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -25,14 +26,24 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Look:
+    """What a stream says of how all its pictures are to be shown."""
+
+    pixel_aspect: float = 1.0
+    """Displayed width of a pixel over its height, before rotation."""
+    transfer: int = UNSPECIFIED
+    """Of ITU-T H.273, as `primaries`."""
+    primaries: int = UNSPECIFIED
+
+
+@dataclass(frozen=True)
 class Shown:
     """A stored picture and the time it is on screen, in seconds from the first picture of the file."""
 
     picture: VideoFrame | Image.Image
     start_s: float
     end_s: float
-    pixel_aspect: float = 1.0
-    """Displayed width of a pixel over its height, before rotation."""
+    look: Look = Look()
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
@@ -53,7 +64,7 @@ def clockwise_deg(matrix: tuple[int, int, int, int]) -> int:
 
 
 def _apply_matrix(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
-    """Turn or mirror (H, W, 3) as the display matrix says."""
+    """Turn or mirror (H, W, channels) as the display matrix says."""
     a, b, c, d = matrix
     if a == 0:
         pixels = pixels.transpose(1, 0, 2)
@@ -61,10 +72,10 @@ def _apply_matrix(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.n
     return np.ascontiguousarray(pixels[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
 
 
-def stream_pixel_aspect(stream: VideoStream) -> float:
-    """Width of a stored pixel over its height; 1 where the file's value makes no sense."""
-    aspect = float(stream.sample_aspect_ratio or 1)
-    return aspect if 0.1 <= aspect <= 10 else 1.0
+def stream_look(stream: VideoStream) -> Look:
+    """As the stream's headers say; square pixels where its value makes no sense."""
+    aspect, codec = float(stream.sample_aspect_ratio or 1), stream.codec_context
+    return Look(aspect if 0.1 <= aspect <= 10 else 1.0, int(codec.color_trc), int(codec.color_primaries))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -79,11 +90,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def chroma_filter() -> int:
-    """From half-resolution colour to RGB and back; the default repeats pixels, 3 dB worse at 64 px."""
-    from av.video.reformatter import Interpolation
-
-    return Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+CHROMA_FILTER = 0x4 | 0x2000 | 0x40000
+"""Flags of swscale, most of which PyAV before 18 has no names for: BICUBIC, FULL_CHR_H_INT, ACCURATE_RND. From
+half-resolution colour to RGB and back; the default repeats pixels, 3 dB worse at 64 px."""
 
 
 def displayed_size(frame: VideoFrame, pixel_aspect: float) -> tuple[int, int]:
@@ -93,13 +102,25 @@ def displayed_size(frame: VideoFrame, pixel_aspect: float) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
-def _picture_to_image(shown: Shown) -> tuple[Image.Image, tuple[int, int]]:
-    """The picture turned as displayed, and the (width, height) at which it is displayed."""
+def _picture_to_image(shown: Shown, shrink: int = 1) -> Image.Image:
+    """RGB over white, turned as displayed. Colours that need converting come shrunk by this factor: it takes long."""
     if isinstance(shown.picture, Image.Image):
-        return shown.picture, shown.picture.size
-    pixels = shown.picture.to_ndarray(format="rgb24", interpolation=chroma_filter())
-    pixels = _apply_matrix(pixels, display_matrix(shown.picture))
-    return Image.fromarray(pixels), displayed_size(shown.picture, shown.pixel_aspect)
+        return shown.picture
+    frame, layout, look = shown.picture, shown.picture.format, shown.look
+    # Without another matrix for the result, PyAV before 17 does as if both were BT.601.
+    matrix: dict[str, Any] = {"src_colorspace": yuv_matrix(frame), "dst_colorspace": UNSPECIFIED}
+    how: dict[str, Any] = {"interpolation": CHROMA_FILTER, **({} if layout.is_rgb else matrix)}
+    turn, see_through = display_matrix(frame), layout.has_palette or any(c.is_alpha for c in layout.components)
+    try:
+        if not is_sdr(look.transfer, look.primaries):
+            smaller = {"width": max(frame.width // shrink, 1), "height": max(frame.height // shrink, 1)}
+            signal = frame.reformat(format="rgb48le", **how, **smaller).to_ndarray()
+            return Image.fromarray(_apply_matrix(to_sdr(signal, look.transfer, look.primaries), turn))
+        pixels = frame.to_ndarray(format="rgba" if see_through else "rgb24", **how)
+    except av_errors():
+        raise VideoError(f"Pictures of the kind {layout.name} cannot be converted to RGB.") from None
+    image = Image.fromarray(_apply_matrix(pixels, turn))
+    return to_rgb(image) if see_through else image
 
 
 def _plan_resize(
@@ -156,7 +177,12 @@ class Cut:
 
     def __call__(self, shown: Shown) -> np.ndarray:
         """One picture as (H, W, 3)."""
-        image, (width, height) = _picture_to_image(shown)
+        if isinstance(shown.picture, Image.Image):
+            width, height = shown.picture.size
+        else:
+            width, height = displayed_size(shown.picture, shown.look.pixel_aspect)
         if self.plan is None:
             self.plan = _plan_resize(width, height, self.crop, self.size)
-        return _cut(image, *self.plan)
+        (left, top, right, bottom), (rows, columns) = self.plan
+        spare = min((right - left) * width / columns, (bottom - top) * height / rows)
+        return _cut(_picture_to_image(shown, max(int(spare / 2), 1)), *self.plan)

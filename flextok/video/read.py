@@ -20,15 +20,13 @@ from flextok.video.images import Facts, image_facts, image_pictures, open_image
 from flextok.video.limits import (
     DAMAGED,
     GIF_TICK_S,
-    MAX_DECODE_S,
     MAX_FPS,
     MAX_OUTPUT_BYTES,
     MAX_PIXELS,
     MAX_SECONDS,
     PIL_ERRORS,
-    Clock,
+    DecodeBudget,
     VideoError,
-    any_errors,
     check_crop,
     check_file,
     check_pixels,
@@ -42,7 +40,7 @@ from flextok.video.picture import (
     clockwise_deg,
     display_matrix,
     displayed_size,
-    stream_pixel_aspect,
+    stream_look,
     to_rgb,
 )
 
@@ -74,25 +72,29 @@ class Video:
     fps: float
 
 
-def probe_video(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
+def probe_video(
+    path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, budget: DecodeBudget | None = None
+) -> VideoInfo:
     """Size, rate and length of a video, an animation or a still image; decodes at most its first frame.
+
+    Args:
+        max_pixels, budget: as in `read_video`.
 
     Raises:
         VideoError: the file is missing, empty, too large in pixels, or holds no picture that can be decoded.
     """
-    local, clock = check_file(path), Clock(MAX_DECODE_S)
+    local, budget = check_file(path), budget or DecodeBudget()
     image = open_image(local, max_pixels)
     if image is not None:
         with image:
-            facts = image_facts(image, max_pixels, clock)
-            return _image_info(local, image, facts)
-    facts = av_facts(local, max_pixels, clock)
+            return _image_info(local, image, image_facts(image))
+    facts = av_facts(local, max_pixels, budget)
     with open_av(local, max_pixels) as (container, stream):
-        frame = next(decode_frames(container, stream, clock), None)
+        frame = next(decode_frames(container, stream, budget), None)
         if frame is None:
             raise VideoError(DAMAGED.format(local.name))
         check_pixels(local.name, frame.width, frame.height, max_pixels)
-        width, height = displayed_size(frame, stream_pixel_aspect(stream))
+        width, height = displayed_size(frame, stream_look(stream).pixel_aspect)
         rotation_deg = clockwise_deg(display_matrix(frame))
         codec = stream.codec_context.name
         return VideoInfo(width, height, facts.fps, facts.num_frames, facts.duration_s, rotation_deg, codec)
@@ -109,7 +111,7 @@ def read_video(
     crop: tuple[float, float, float, float] | None = None,
     max_pixels: int = MAX_PIXELS,
     max_seconds: float | None = MAX_SECONDS,
-    max_decode_s: float = MAX_DECODE_S,
+    budget: DecodeBudget | None = None,
 ) -> Video:
     """Read part of a video as RGB frames; a still image gives one frame.
 
@@ -123,7 +125,7 @@ def read_video(
         crop: (left, top, width, height) in fractions of the displayed picture, taken before `size`.
         max_pixels: refuse larger frames before decoding them.
         max_seconds: refuse to return a longer part; None for no limit.
-        max_decode_s: wall-clock limit.
+        budget: seconds and pixels that decoding may take; share one to hold several steps to one limit.
 
     Raises:
         VideoError: an argument is out of range, or the file cannot be read within the limits.
@@ -135,21 +137,21 @@ def read_video(
     cut = Cut(size_pair(size), check_crop(crop))
     limit_s = math.inf if max_seconds is None else positive("max_seconds", max_seconds)
     max_pixels = positive_int("max_pixels", max_pixels)
-    local, clock = check_file(path), Clock(positive("max_decode_s", max_decode_s))
+    local, budget = check_file(path), budget or DecodeBudget()
     image = open_image(local, max_pixels)
     if image is not None:
         with image:
-            facts = image_facts(image, max_pixels, clock)
+            facts = image_facts(image)
             if not facts.duration_s:
-                return _read_still(local, image, cut, rate, max_pixels, clock)
+                return _read_still(local, image, cut, rate, max_pixels, budget)
             window = _plan_window(local, facts, start, wanted_s, count, rate, limit_s)
-            pictures = image_pictures(image, max_pixels, clock)
+            pictures = image_pictures(image, max_pixels, budget)
             return _collect(local, pictures, facts, window, cut, 0.51 * GIF_TICK_S)
-    facts = av_facts(local, max_pixels, clock)
+    facts = av_facts(local, max_pixels, budget)
     window = _plan_window(local, facts, start, wanted_s, count, rate, limit_s)
     for seek in (True, False) if start > SEEK_FROM_S else (False,):
         try:
-            frames = av_pictures(local, facts, start, max_pixels, clock, seek)
+            frames = av_pictures(local, facts, start, max_pixels, budget, seek)
             # 0.51 ms: WebM stores times rounded to 1 ms
             return _collect(local, frames, facts, window, cut, 0.00051)
         except SeekMissed:
@@ -263,9 +265,9 @@ def _plan_window(
 
 
 def _read_still(
-    path: Path, image: ImageFile.ImageFile, cut: Cut, fps: float | None, max_pixels: int, clock: Clock
+    path: Path, image: ImageFile.ImageFile, cut: Cut, fps: float | None, max_pixels: int, budget: DecodeBudget
 ) -> Video:
-    shown = next(image_pictures(image, max_pixels, clock), None)
+    shown = next(image_pictures(image, max_pixels, budget), None)
     if shown is None:
         raise VideoError(DAMAGED.format(path.name))
     return Video(cut(shown)[None], fps or 1.0)
@@ -281,10 +283,7 @@ def _collect(
         end_s = shown.end_s
         take, more = window.takes(shown, len(frames), tolerance_s)
         if take:
-            try:
-                frame = cut(shown)
-            except any_errors():
-                raise VideoError(f"{path.name!r} holds a frame that cannot be converted to RGB.") from None
+            frame = cut(shown)
             _check_bytes(path, frame.nbytes * max(len(frames) + take, window.expected(facts)))
             frames.extend([frame] * take)
         if not more:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from flextok.video.limits import GIF_TICK_S, MAX_FPS, VideoError, any_errors, check_uint8_frames, positive
-from flextok.video.picture import chroma_filter
+from flextok.video.limits import GIF_TICK_S, MAX_FPS, VideoError, av_errors, check_uint8_frames, positive
+from flextok.video.picture import CHROMA_FILTER
 
 SUFFIXES = (".mp4", ".gif", ".webp")
 ANIMATION_MAX_FPS = 50.0
@@ -77,7 +77,7 @@ def write_video(frames: Any, path: str | os.PathLike[str], fps: float, comment: 
     try:
         writers[suffix](pixels, temporary, rate, comment)
         os.replace(temporary, target)
-    except any_errors() as error:
+    except av_errors() as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise VideoError(f"{target.name!r} could not be written ({reason}).") from None
     finally:
@@ -103,7 +103,7 @@ def _write_mp4(frames: np.ndarray, path: Path, fps: float, comment: str) -> None
         context.colorspace, context.color_primaries, context.color_trc, context.color_range = 1, 1, 1, 1
         for pixels in frames:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, interpolation=chroma_filter())
+            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, interpolation=CHROMA_FILTER)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
