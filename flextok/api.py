@@ -12,6 +12,7 @@ from flextok.loading.errors import CheckpointError
 from flextok.loading.hub import MissingFileError, download, is_repo_id
 from flextok.loading.json_file import read_json
 from flextok.loading.registry import ASSETS, MODELS, VIDTOK
+from flextok.loading.weights_file import shards
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.models.grid_tokenizer import GridTokenizer
 from flextok.models.register_tokenizer import RegisterTokenizer
@@ -25,15 +26,8 @@ from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 DEFAULT_PIXELS = 256
 """Of a grid baseline that does not say."""
 EMBEDDED = ("embedded", "embedded-grid")
-OWN_FILES = (
-    "model_index.json",
-    "scheduler/scheduler_config.json",
-    "tokenizer/config.json",
-    "vae/config.json",
-    f"tokenizer/{WEIGHTS_NAME}",
-    f"vae/{WEIGHTS_NAME}",
-)
-"""A repository in our own format, small files first."""
+OWN_FILES = ("model_index.json", "scheduler/scheduler_config.json", "tokenizer/config.json", "vae/config.json")
+"""A repository in our own format, and beside them the weights of tokenizer and VAE."""
 TOKENIZERS = {"RegisterTokenizer": RegisterTokenizer, "GridTokenizer": GridTokenizer}
 """The only classes a checkpoint can name; anything else is refused, never imported."""
 
@@ -142,7 +136,7 @@ def load_folder(
         raise
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} has settings this version does not know: {error}") from error
-    pipe.weight_files = (folder / "tokenizer" / WEIGHTS_NAME, vae_folder / WEIGHTS_NAME)
+    pipe.weight_files = (*shards(folder / "tokenizer", WEIGHTS_NAME), *shards(vae_folder, WEIGHTS_NAME))
     return pipe
 
 
@@ -171,9 +165,16 @@ def _own_format(name: str, revision: str | None) -> Path | None:
     if any(entry.id == name and entry.source == "hub" for entry in MODELS):
         return None
     try:
-        return download(name, OWN_FILES, revision)
+        folder = download(name, OWN_FILES, revision)
     except MissingFileError:
         return None
+    for part in ("tokenizer", "vae"):
+        try:
+            download(name, (f"{part}/{WEIGHTS_NAME}",), revision)
+        except MissingFileError:  # split into several
+            download(name, (f"{part}/{WEIGHTS_NAME}.index.json",), revision)
+            download(name, tuple(f"{part}/{file.name}" for file in shards(folder / part, WEIGHTS_NAME)), revision)
+    return folder
 
 
 __all__ = ["CheckpointError", "load_embedded", "load_folder", "load_tokenizer"]

@@ -11,7 +11,7 @@ import torch
 from flextok.loading.eight_bit import SUFFIX, from_eight_bits, split_scales
 from flextok.loading.errors import CheckpointError
 from flextok.loading.json_file import read_json
-from flextok.loading.weights_file import check_names, read_header, read_tensors
+from flextok.loading.weights_file import check_names, merged, read_header, read_tensors, shards
 
 MAX_CONFIG_INT = 1 << 17
 """No width, count or depth of a real model is larger; a config that says so is not built."""
@@ -40,16 +40,17 @@ def load_strict(cls: Callable[..., Model], folder: Path, dtype: torch.dtype | No
         raise CheckpointError(
             f"the config in {folder} does not describe a {getattr(cls, '__name__', cls)}: {error}"
         ) from error
-    weights = folder / WEIGHTS_NAME
-    if not weights.is_file():
-        raise CheckpointError(f"{weights.name} is missing in {folder} (weights must be safetensors)")
-    stored, expected = read_header(weights), model.state_dict()
-    header, scales = split_scales(stored)
+    files = shards(folder, WEIGHTS_NAME)
+    for file in files:
+        if not file.is_file():
+            raise CheckpointError(f"{file.name} is missing in {folder} (weights must be safetensors)")
+    headers, expected = [read_header(file) for file in files], model.state_dict()
+    header, scales = split_scales(merged(headers))
     check_names(header, expected)
-    state = dict(read_tensors(header, list(expected)))
-    for name, scale in read_tensors(stored, [name + SUFFIX for name in scales]):
-        name = name.removesuffix(SUFFIX)
-        state[name] = from_eight_bits(state[name], scale)
+    stored = {name: tensor for part in headers for name, tensor in read_tensors(part, list(part.tensors))}
+    state = {name: stored[name] for name in expected}
+    for name in scales:
+        state[name] = from_eight_bits(state[name], stored[name + SUFFIX])
     wide = tuple(f"{part}." for part in getattr(cls, "_keep_in_fp32_modules", None) or ())
     # Copies: tensors mapped from the file lie at any address, and a CPU's kernels round differently there.
     state = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +13,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from flextok.loading.errors import CheckpointError
+from flextok.loading.json_file import read_json
 
 MAX_NAMES = 5
+MAX_SHARDS = 1000
+_SHARD = re.compile(r"[\w-]+(\.[\w-]+)*\.safetensors")
 FLOATING = frozenset(("F64", "F32", "F16", "BF16"))
 
 
@@ -68,6 +72,36 @@ def read_header(path: Path, rename: Callable[[str], str] = str) -> Header:
                 raise CheckpointError(f"{path.name} holds both {tensors[name].stored_name!r} and {stored!r}")
             tensors[name] = TensorInfo(stored, part.get_dtype(), tuple(part.get_shape()))
     return Header(path, tensors, metadata)
+
+
+def shards(folder: Path, name: str) -> tuple[Path, ...]:
+    """The files of a model's weights in `folder`: `name` itself, or what its index says it was split into.
+
+    Raises:
+        CheckpointError: neither is there, or the index names something else than files beside it.
+    """
+    whole, index = folder / name, folder / f"{name}.index.json"
+    if whole.is_file() or not index.is_file():
+        return (whole,)
+    placed = read_json(index).get("weight_map")
+    names = sorted({str(file) for file in placed.values()}) if isinstance(placed, dict) else []
+    if not 0 < len(names) <= MAX_SHARDS or not all(_SHARD.fullmatch(file) for file in names):
+        raise CheckpointError(f"{index.name} does not name the files that weights were split into")
+    return tuple(folder / file for file in names)
+
+
+def merged(headers: Sequence[Header]) -> Header:
+    """What several files of one model say together.
+
+    Raises:
+        CheckpointError: two of them hold the same tensor.
+    """
+    tensors: dict[str, TensorInfo] = {}
+    for header in headers:
+        if twice := tensors.keys() & header.tensors.keys():
+            raise CheckpointError(f"{header.path.name} holds {_some(sorted(twice))}, as another file of the model does")
+        tensors |= header.tensors
+    return Header(headers[0].path, tensors, headers[0].metadata)
 
 
 def check_names(header: Header, expected: Mapping[str, Tensor], optional: Sequence[str] = ()) -> None:

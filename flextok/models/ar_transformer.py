@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from flextok.models.layers.ar_layer import ARLayer, PreparedLayer, Rotation, rotary_tables, unit, with_gain
@@ -150,6 +151,7 @@ class ARTransformer(ModelMixin, ConfigMixin):
         """Tokens of a whole sequence, start token not counted."""
         return len(self.token_order)
 
+    @apply_forward_hook
     def condition(self, class_ids: Tensor, word_ids: Tensor) -> ARCondition:
         """What the layers need of classes (b,), -1 for none, and word ids (b, s), all 0 for no text.
 
@@ -199,8 +201,10 @@ class ARTransformer(ModelMixin, ConfigMixin):
             cache.advance(stop - begin)
         return F.linear(unit(x), prepared.output, prepared.bias).float()
 
+    @apply_forward_hook
     def prepare(self, condition: ARCondition) -> Prepared:
         """What forward needs and no token changes."""
+        dtype = self.start.dtype  # of what is computed; layerwise casting stores matrices in another
         codes = self.quantizer.ids_to_codes(torch.arange(self.quantizer.num_ids, device=self.start.device))  # (ids, f)
         frame, place = (p.to(self.start.device) for p in self.token_order.places())
         # A whole id's logit is the sum of those of its digits, and one of its own.
@@ -210,11 +214,11 @@ class ARTransformer(ModelMixin, ConfigMixin):
         rows = (codes * half + half).round().long() + first  # (ids, f), rows of `digits`
         mask = torch.zeros(condition.mask.shape, dtype=condition.text.dtype, device=condition.mask.device)
         return Prepared(
-            tokens=self.ids.weight + self.code_in(codes.to(self.code_in.weight.dtype)),
+            tokens=self.ids.weight.to(dtype) + self.code_in(codes.to(dtype)),
             positions=self.frame(frame) + self.place(place),  # of the token to come
             rotation=rotary_tables(self.max_len, self.head_dim, self.start.device),
-            output=with_gain(self.joint.weight + self.digits.weight[rows].sum(1), self.norm),
-            bias=self.digits.bias[rows].sum(1),
+            output=with_gain(self.joint.weight.to(dtype) + self.digits.weight.to(dtype)[rows].sum(1), self.norm),
+            bias=self.digits.bias.to(dtype)[rows].sum(1),
             mask=mask.masked_fill(~condition.mask, float("-inf"))[:, None, None],
             layers=[layer.prepare(condition.text) for layer in self._layers()],
         )

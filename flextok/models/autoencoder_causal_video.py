@@ -13,12 +13,14 @@ import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from diffusers.utils.torch_utils import randn_tensor
 from einops import rearrange
 from torch import Tensor, nn
 
 from flextok.chunking import num_latent_frames
 from flextok.models.layers.causal_conv import ChannelNorm, ResidualBlock
+from flextok.models.layers.compute_dtype import compute_dtype
 
 
 @dataclass
@@ -91,6 +93,7 @@ class AutoencoderCausalVideo(ModelMixin, ConfigMixin):
         mean, std = (torch.tensor(v, device=like.device, dtype=like.dtype).reshape(1, -1, 1, 1, 1) for v in values)
         return mean, std
 
+    @apply_forward_hook
     def encode(self, video: Tensor) -> VAEEncoderOutput:
         """Encode clips.
 
@@ -107,7 +110,7 @@ class AutoencoderCausalVideo(ModelMixin, ConfigMixin):
         t = num_latent_frames(num_frames, self.temporal_ratio)
         if height % self.spatial_ratio or width % self.spatial_ratio:
             raise ValueError(f"height={height} and width={width} must be divisible by {self.spatial_ratio}")
-        video = video.to(self.encoder_in.weight.dtype)
+        video = video.to(compute_dtype(self.encoder_in))
         front = video[:, :, :1].expand(-1, -1, self.temporal_ratio - 1, -1, -1)
         x = torch.cat([front, video], dim=2)  # the first frame fills a latent frame by itself
         p, r = self._patch, self.temporal_ratio
@@ -122,11 +125,12 @@ class AutoencoderCausalVideo(ModelMixin, ConfigMixin):
         # Normalised values have the posterior's spread divided by the same scale.
         return VAEEncoderOutput((mean - shift) / scale, logvar.clamp(-20, 10) - 2 * scale.log())
 
+    @apply_forward_hook
     def decode(self, latents: Tensor) -> Tensor:
         """Decode latents (b, c, t, h, w) to clips (b, 3, 1 + 4 (t - 1), 8 h, 8 w), about [-1, 1] and not clamped."""
         t = latents.shape[2]
         shift, scale = self._latents_statistics(latents)
-        x = (latents * scale + shift).to(self.decoder_in.weight.dtype)
+        x = (latents * scale + shift).to(compute_dtype(self.decoder_in))
         x = rearrange(x, "b c t h w -> (b t) c h w").to(memory_format=torch.channels_last)
         x = self.decoder_coarse(self.decoder_in(x), t)
         x = rearrange(self.decoder_up(x), "n (p q c) h w -> n c (h p) (w q)", p=2, q=2)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from flextok.models.layers.attention_masks import time_causal_mask
@@ -70,6 +71,7 @@ class FlowDecoder(nn.Module):
         self.head_modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, 2 * dim))
         self.head = nn.Linear(dim, latent_channels * patch * patch)
 
+    @apply_forward_hook
     def predict(self, noisy: Tensor, sigma: Tensor, condition: TokenCondition, given_frames: int = 0) -> Tensor:
         """The clean latents expected behind `noisy` (b, c, t, h, w) at noise levels `sigma` (b,).
 

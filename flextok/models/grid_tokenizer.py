@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -21,6 +22,7 @@ from flextok.models.flow_denoiser import FlowDenoiser
 from flextok.models.flow_tokenizer import FlowTokenizer
 from flextok.models.layers.attention_masks import time_causal_mask
 from flextok.models.layers.code_norm import CodeNorm
+from flextok.models.layers.compute_dtype import compute_dtype
 from flextok.models.layers.patches import PatchEmbedder
 from flextok.models.layers.transformer import Block, layer_norm
 from flextok.quantizers.fsq import FSQ
@@ -84,20 +86,10 @@ class GridTokenizer(FlowTokenizer, ModelMixin, ConfigMixin):
         cells = rearrange(cells, "b t (h w) (p q f) -> (b t) f (h p) (w q)", p=p, q=p, h=full // p)
         cells = F.avg_pool2d(cells, full // side)  # (b t, f, side, side)
         codes = rearrange(cells, "(b t) f h w -> b t (h w) f", t=t)
-        return self.quantizer.quantize(self._normalised(codes, side))
+        # One set of statistics for each size of grid: averages spread less.
+        return self.quantizer.quantize(self.code_norm(codes, self.grid_sizes.index(side)))
 
-    def _normalised(self, codes: Tensor, side: int) -> Tensor:
-        """One set of statistics per grid size, since averages spread less; cells of a grid share theirs."""
-        index = self.grid_sizes.index(side)
-        norm = self.code_norm
-        if not norm.training:
-            return (codes - norm.mean[index]) * torch.rsqrt(norm.var[index] + 1e-5)
-        var, mean = torch.var_mean(codes, dim=(0, 1, 2), unbiased=False)
-        with torch.no_grad():
-            norm.mean[index].lerp_(mean, norm.momentum)
-            norm.var[index].lerp_(var, norm.momentum)
-        return (codes - mean) * torch.rsqrt(var + 1e-5)
-
+    @apply_forward_hook
     def encode(self, latents: Tensor, keep_k: int | None = None) -> TokenizerOutput:
         """Encode latents (b, c, t, h, w) into keep_k = side * side tokens per latent frame (raster order).
 
@@ -130,9 +122,10 @@ class GridTokenizer(FlowTokenizer, ModelMixin, ConfigMixin):
         repeat = full // side
         cells = cells.repeat_interleave(repeat, dim=2).repeat_interleave(repeat, dim=3)
         cells = rearrange(cells, "b t (h p) (w q) f -> b t (h w) (p q f)", p=p, q=p)
-        x = self.token_in(cells.to(self.token_in.weight.dtype))  # (b, t, n, d)
+        x = self.token_in(cells.to(compute_dtype(self.token_in)))  # (b, t, n, d)
         return TokenCondition(patches=x + self.resolution[self.grid_sizes.index(side)])
 
+    @apply_forward_hook
     def denoiser(
         self,
         token_ids: Tensor,

@@ -9,6 +9,7 @@ and the transformers learn what a linear code cannot say. Registers found by gra
 from __future__ import annotations
 
 import torch
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from flextok.models.layers.keep_float32 import KeepFloat32
@@ -54,12 +55,14 @@ class LinearCodec(KeepFloat32):
         """Number of state dimensions of the free registers."""
         return self.num_free * self.code_dim
 
+    @apply_forward_hook
     def predicted(self, frame: int, before: Tensor | None) -> Tensor:
         """States (b, K f) of a frame as the frame before has them; zero for the first one."""
         if before is None:
             return self.scale.new_zeros(1, self.scale.shape[1])
         return before @ self.prediction[frame - 1, : before.shape[1], : before.shape[1]]
 
+    @apply_forward_hook
     def innovation(self, frame: int, flat: Tensor, free_codes: Tensor, predicted: Tensor) -> Tensor:
         """What is left to code of a latent frame `flat` (b, c h w): (b, K f), about unit variance, zero for free ones.
 
@@ -71,12 +74,14 @@ class LinearCodec(KeepFloat32):
         value = (components - predicted[:, self.free :]) / self.scale[frame, self.free :]
         return torch.cat([torch.zeros_like(free_codes), value], dim=1)
 
+    @apply_forward_hook
     def state(self, frame: int, codes: Tensor, predicted: Tensor) -> Tensor:
         """States (b, n) after the codes (b, n) of a frame are known; n = k f, any prefix."""
         n, free = codes.shape[1], self.free
         value = predicted[:, :n] + self.gain[frame, :n] * codes + self.offset[frame, :n]
         return torch.cat([codes[:, :free], value[:, free:]], dim=1)
 
+    @apply_forward_hook
     def reconstruct(self, codes: Tensor) -> Tensor:
         """The linear estimate of latents (b, c, t, h, w) from the codes (b, t, k, f) of a prefix of registers."""
         c, _, h, w = self.shape

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from flextok.checks import whole_number
@@ -117,6 +118,7 @@ class RegisterTokenizer(FlowTokenizer, ModelMixin, ConfigMixin):
     def _quantize_flat(self, values: Tensor) -> Tensor:
         return self.quantizer.quantize(values.unflatten(1, (-1, self.codec.code_dim))).flatten(1)
 
+    @apply_forward_hook
     def encode(self, latents: Tensor, keep_k: int | None = None) -> TokenizerOutput:
         """Encode latents (b, c, t, h, w) into register tokens; latent frame j depends on frames <= j alone.
 
@@ -159,6 +161,7 @@ class RegisterTokenizer(FlowTokenizer, ModelMixin, ConfigMixin):
         vectors = self.summary(told.flatten(1).to(self.token_in.weight.dtype))
         return vectors.unflatten(1, (frames, 1, -1))[:, :t]
 
+    @apply_forward_hook
     def denoiser(
         self,
         token_ids: Tensor,

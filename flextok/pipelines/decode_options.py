@@ -51,8 +51,14 @@ class DecodeOptions:
             raise ValueError("latents must be finite numbers")
         if self.latent_size is not None and len(self.latent_size) != 3:
             raise ValueError(f"latent_size={self.latent_size} must be (t, h, w)")
-        if wrong := set(self.callback_on_step_end_tensor_inputs) - set(CALLBACK_TENSORS):
+        if wrong := set(self.callback_tensors) - set(CALLBACK_TENSORS):
             raise ValueError(f"callback_on_step_end_tensor_inputs can be {CALLBACK_TENSORS}, not {wrong}")
+
+    @property
+    def callback_tensors(self) -> Sequence[str]:
+        """What the callback wants to see: one of diffusers' `PipelineCallback` says so itself."""
+        wanted: Sequence[str] = getattr(self.callback_on_step_end, "tensor_inputs", None) or ()
+        return wanted or self.callback_on_step_end_tensor_inputs
 
     @property
     def num_seeds(self) -> int:

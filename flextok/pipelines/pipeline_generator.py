@@ -15,8 +15,10 @@ from torch import Tensor
 from flextok.checks import whole_number
 from flextok.models.ar_transformer import ARCondition, ARTransformer
 from flextok.models.contract import TokenizerModel, VideoAutoencoder
-from flextok.pipelines.pipeline_tokenizer import Generator, VideoTokenizerPipeline
-from flextok.pipelines.settings import check_settings
+from flextok.pipelines.decode_options import CALLBACK_TENSORS, EndOfStep, Generator
+from flextok.pipelines.pipeline_output import as_asked, check_output_type
+from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
+from flextok.pipelines.settings import check_scheduler, check_settings
 from flextok.pipelines.token_sampling import SamplingSettings, stream_tokens
 from flextok.prompts import chunk_prompts
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
@@ -26,9 +28,9 @@ MAX_CHUNKS = 64
 
 @dataclass
 class VideoGeneratorOutput(BaseOutput):
-    """`frames` (b, 3, T, H, W) in about [-1, 1] and the `token_ids` (b, t, k) they were decoded from."""
+    """`frames`, (b, 3, T, H, W) in about [-1, 1] or as asked, and the `token_ids` (b, t, k) they were decoded from."""
 
-    frames: Tensor
+    frames: Any
     token_ids: Tensor
 
 
@@ -56,6 +58,11 @@ class VideoGeneratorPipeline(DiffusionPipeline):
     """
 
     model_cpu_offload_seq = "transformer->tokenizer->vae"
+    _exclude_from_cpu_offload = ("transformer",)
+    """Of sequential offload: its matrices are merged for a sequence, and not used layer by layer."""
+    _callback_tensor_inputs = CALLBACK_TENSORS
+    _num_timesteps = 0
+    _guidance_scale = 1.0
 
     def __init__(
         self,
@@ -80,6 +87,7 @@ class VideoGeneratorPipeline(DiffusionPipeline):
             guidance_by_budget=guidance_by_budget,
         )
         check_settings(**settings)
+        check_scheduler(scheduler)
         self.register_modules(vae=vae, tokenizer=tokenizer, scheduler=scheduler, transformer=transformer)
         self.register_to_config(**settings)
         self._decoder: VideoTokenizerPipeline | None = None
@@ -127,6 +135,10 @@ class VideoGeneratorPipeline(DiffusionPipeline):
         top_p: float = 0.95,
         num_inference_steps: int | None = None,
         generator: Generator | None = None,
+        output_type: str = "pt",
+        return_dict: bool = True,
+        callback_on_step_end: EndOfStep | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = CALLBACK_TENSORS,
     ) -> VideoGeneratorOutput:
         """Generate clips.
 
@@ -138,10 +150,15 @@ class VideoGeneratorPipeline(DiffusionPipeline):
             temperature, top_k, top_p: how freely tokens are drawn (`SamplingSettings`).
             num_inference_steps: of the flow decoder.
             generator: decides tokens and noise; a list gives each clip its own.
+            output_type: as in `VideoTokenizerPipeline.__call__`.
+            return_dict: False gives a tuple of frames and token ids.
+            callback_on_step_end: called as callback(pipe, step, timestep, kwargs) -> kwargs after every step of the
+                flow decoder, of each chunk.
 
         Raises:
             ValueError: in one sentence, whatever is wrong with an argument.
         """
+        check_output_type(output_type)
         chunks = list(
             self.stream(
                 prompt,
@@ -154,10 +171,17 @@ class VideoGeneratorPipeline(DiffusionPipeline):
                 top_p=top_p,
                 num_inference_steps=num_inference_steps,
                 generator=generator,
+                output_type="latent" if output_type == "latent" else "pt",
+                callback_on_step_end=callback_on_step_end,
+                callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
             )
         )
-        frames = torch.cat([chunk.frames for chunk in chunks], dim=2)
-        return VideoGeneratorOutput(frames=frames, token_ids=torch.cat([chunk.token_ids for chunk in chunks], dim=1))
+        frames = as_asked(torch.cat([chunk.frames for chunk in chunks], dim=2), output_type)
+        token_ids = torch.cat([chunk.token_ids for chunk in chunks], dim=1)
+        self.maybe_free_model_hooks()
+        if not return_dict:
+            return frames, token_ids  # type: ignore[return-value]  # as in all of diffusers' pipelines
+        return VideoGeneratorOutput(frames=frames, token_ids=token_ids)
 
     @torch.no_grad()
     def stream(
@@ -173,8 +197,11 @@ class VideoGeneratorPipeline(DiffusionPipeline):
         top_p: float = 0.95,
         num_inference_steps: int | None = None,
         generator: Generator | None = None,
+        output_type: str = "pt",
+        callback_on_step_end: EndOfStep | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = CALLBACK_TENSORS,
     ) -> Iterator[VideoGeneratorOutput]:
-        """`__call__`, chunk by chunk: yields the new frames and tokens of each as they are ready."""
+        """`__call__`, chunk by chunk: yields the new frames (or latents) and tokens of each as they are ready."""
         k = self.checked_k(keep_k)
         asked = self._asked(prompt, action)
         generators = self._generators(generator, len(asked))
@@ -193,12 +220,19 @@ class VideoGeneratorPipeline(DiffusionPipeline):
                 self.transformer, *self._conditions(wanted, action is not None), count, settings, generators, known
             )
             ids = self.transformer.token_order.unflatten(sequence)
-            frames = self.decoder.detokenize(
-                ids, num_inference_steps=num_inference_steps, conditioning_frames=last, generator=generators
-            ).frames
+            (decoded,) = self.decoder.decode_chunks(
+                ids,
+                num_inference_steps=num_inference_steps,
+                conditioning_frames=last,
+                generator=generators,
+                callback_on_step_end=self._callback(callback_on_step_end, settings.guidance_scale),
+                callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
+            )
+            frames = decoded.frames
             last = frames[:, :, -1:].clamp(-1, 1)
             first = 0 if number == 0 else 1
-            yield VideoGeneratorOutput(frames=frames[:, :, first:], token_ids=ids[:, first:])
+            shown = decoded.latents if output_type == "latent" else frames
+            yield VideoGeneratorOutput(frames=shown[:, :, first:], token_ids=ids[:, first:])
 
     @torch.no_grad()
     def refine(
@@ -239,6 +273,23 @@ class VideoGeneratorPipeline(DiffusionPipeline):
                 ids = order.unflatten(sequence)
                 frames = self.decoder.detokenize(ids, num_inference_steps=num_inference_steps, latents=noise).frames
                 yield VideoGeneratorOutput(frames=frames, token_ids=ids)
+
+    def _callback(self, callback: EndOfStep | None, guidance_scale: float) -> EndOfStep | None:
+        """The decoder's callback, told of this pipeline."""
+        if callback is None:
+            return None
+
+        def told(decoder: VideoTokenizerPipeline, index: int, timestep: Tensor, kwargs: dict[str, Any]) -> Any:
+            self._num_timesteps, self._guidance_scale = decoder.num_timesteps, guidance_scale
+            return callback(self, index, timestep, kwargs)
+
+        told.tensor_inputs = getattr(callback, "tensor_inputs", None)  # type: ignore[attr-defined]
+        return told
+
+    @property
+    def num_timesteps(self) -> int:
+        """Of the flow decoder, in the call whose callback is being called."""
+        return self._num_timesteps
 
     def unknown_words(self, prompt: str) -> list[str]:
         """Words of a prompt that the model has never seen; they are left out when it is read, as marks are."""

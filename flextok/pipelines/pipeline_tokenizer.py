@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,11 +19,11 @@ from flextok.guidance import APGSettings
 from flextok.loading.fingerprint import fingerprint
 from flextok.models.contract import Denoiser, Posterior, TokenizerModel, TokenizerOutput, VideoAutoencoder
 from flextok.pipelines.decode_options import CALLBACK_TENSORS, DecodeOptions, EndOfStep, Generator, same_batch
-from flextok.pipelines.pipeline_output import VideoPipelineOutput
+from flextok.pipelines.pipeline_output import VideoPipelineOutput, as_asked, check_output_type
 from flextok.pipelines.pixel_check import check_pixels
 from flextok.pipelines.sampling import ConditionType, GivenFrames, Guidance, GuidanceScale, OnStep, sample_latents
 from flextok.pipelines.seams import soften_seam
-from flextok.pipelines.settings import check_settings
+from flextok.pipelines.settings import check_scheduler, check_settings
 from flextok.pipelines.tokenizer_info import TokenizerInfo
 from flextok.quantizers.fsq import FSQ
 from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
@@ -77,6 +78,8 @@ class VideoTokenizerPipeline(DiffusionPipeline):
 
     model_cpu_offload_seq = "tokenizer->vae"
     _callback_tensor_inputs = CALLBACK_TENSORS
+    _num_timesteps = 0
+    _guidance_scale: GuidanceScale = 1.0
 
     def __init__(
         self,
@@ -94,6 +97,7 @@ class VideoTokenizerPipeline(DiffusionPipeline):
             name=name, fps=fps, licence=licence, num_inference_steps=num_inference_steps, guidance_scale=guidance_scale
         )
         check_settings(**settings)
+        check_scheduler(scheduler)
         self.register_modules(vae=vae, tokenizer=tokenizer, scheduler=scheduler)
         self.register_to_config(**settings)
         if tokenizer.latent_size is not None:
@@ -228,8 +232,8 @@ class VideoTokenizerPipeline(DiffusionPipeline):
         output_type: str = "pt",
         return_dict: bool = True,
         callback_on_step_end: EndOfStep | None = None,
-        callback_on_step_end_tensor_inputs: tuple[str, ...] = CALLBACK_TENSORS,
-    ) -> VideoPipelineOutput | tuple[Tensor]:
+        callback_on_step_end_tensor_inputs: Sequence[str] = CALLBACK_TENSORS,
+    ) -> VideoPipelineOutput | tuple[Any]:
         """Decode token ids (b, t, k) to clips.
 
         Args:
@@ -248,18 +252,22 @@ class VideoTokenizerPipeline(DiffusionPipeline):
             condition_type: "clean" keeps given latent frames clean, "sdedit" noises them to the current level.
             latent_size: (t, h, w) of a chunk, for checkpoints that do not state it.
             num_frames: give back the first ones alone: cuts off what `read` padded.
-            output_type: "pt" for `frames` (b, 3, T, H, W) in about [-1, 1], or "latent" for (b, c, t, h, w).
-            callback_on_step_end: called as callback(pipe, step, timestep, kwargs) -> kwargs after every step.
+            output_type: "pt" for `frames` (b, 3, T, H, W) in about [-1, 1], "np" for float32 (b, T, H, W, 3) in [0, 1],
+                "pil" for a list of images a clip, "latent" for latents (b, c, t, h, w).
+            return_dict: False gives a tuple of the frames alone.
+            callback_on_step_end: called as callback(pipe, step, timestep, kwargs) -> kwargs after every step, with
+                `pipe.num_timesteps` of this call; the `pipe._guidance_scale` it sets counts from the next step on.
 
         Raises:
             ValueError: an argument is out of range or does not fit the others; the message says what would do.
         """
         if num_frames is not None:
             whole_number("num_frames", num_frames, 1)
+        check_output_type(output_type)
         chunks = self.stream(
             token_ids,
             keep_k,
-            output_type=output_type,
+            output_type="latent" if output_type == "latent" else "pt",
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             conditioning_frames=conditioning_frames,
@@ -271,13 +279,17 @@ class VideoTokenizerPipeline(DiffusionPipeline):
             callback_on_step_end=callback_on_step_end,
             callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
         )
-        frames = torch.cat(list(chunks), dim=2)[:, :, :num_frames]
+        frames = as_asked(torch.cat(list(chunks), dim=2)[:, :, :num_frames], output_type)
+        self.maybe_free_model_hooks()
         return VideoPipelineOutput(frames=frames) if return_dict else (frames,)
 
     def stream(
         self, token_ids: Tensor, keep_k: KeepK | None = None, *, output_type: str = "pt", **options: Any
     ) -> Iterator[Tensor]:
-        """`__call__`, chunk by chunk: yields the new frames of each chunk as they are ready (options as there)."""
+        """`__call__`, chunk by chunk: yields the new frames of each chunk as they are ready (options as there).
+
+        output_type: "pt" or "latent".
+        """
         if output_type not in ("pt", "latent"):
             raise ValueError(f"output_type={output_type!r} must be 'pt' or 'latent'")
         for chunk in self.decode_chunks(token_ids, keep_k, **options):
@@ -313,10 +325,10 @@ class VideoTokenizerPipeline(DiffusionPipeline):
             self._check_given(begin, ids.shape[1], size)
             begin = begin.to(device)
         guidance = self._guidance(options)
-        # One per call: streams that are open at once must not share a grid.
-        scheduler = RectifiedFlowScheduler.from_config(self.scheduler.config)
+        scheduler = self._own_scheduler()
         steps = self.config.num_inference_steps if options.num_inference_steps is None else options.num_inference_steps
         scheduler.set_timesteps(steps)
+        guidance, on_step = self._with_callback(options, guidance, len(scheduler.timesteps))
         sigmas = scheduler.timesteps.to(device)
         noise_of = self._noise(slices, len(ids), size, latents, options.generator, shared_noise)
         denoiser: Denoiser | None = None
@@ -341,7 +353,7 @@ class VideoTokenizerPipeline(DiffusionPipeline):
                 noise,
                 guidance,
                 given if self.tokenizer.clamps_given_frames else None,
-                self._on_step(options),
+                on_step,
             )
             decoded = self._decoded(index, sampled, begin, given_ids)
             yield decoded
@@ -408,16 +420,39 @@ class VideoTokenizerPipeline(DiffusionPipeline):
         shape = (len(latents), latents.shape[2], num_tokens)
         return torch.zeros(shape, dtype=torch.long, device=latents.device), latents
 
-    def _on_step(self, options: DecodeOptions) -> OnStep | None:
+    def _own_scheduler(self) -> RectifiedFlowScheduler:
+        """A copy for one call: streams that are open at once must not share a grid."""
+        check_scheduler(self.scheduler)
+        scheduler: RectifiedFlowScheduler = copy.deepcopy(self.scheduler)
+        return scheduler
+
+    def _with_callback(
+        self, options: DecodeOptions, guidance: Guidance, num_steps: int
+    ) -> tuple[Guidance, OnStep | None]:
+        """What calls the callback after each step, and the guidance as the callback last left it."""
         callback = options.callback_on_step_end
         if callback is None:
-            return None
+            return guidance, None
+        scale: GuidanceScale = guidance.scale
 
         def on_step(index: int, timestep: Tensor, current: Tensor) -> Tensor:
-            kwargs = dict.fromkeys(options.callback_on_step_end_tensor_inputs, current)
-            return callback(self, index, timestep, kwargs).pop("latents", current)
+            nonlocal scale
+            # Said anew each time: another stream may be open on the same pipeline.
+            self._num_timesteps, self._guidance_scale = num_steps, scale
+            kwargs = dict.fromkeys(options.callback_tensors, current)
+            current = callback(self, index, timestep, kwargs).pop("latents", current)
+            scale = self._guidance_scale
+            return current
 
-        return on_step
+        def latest(sigma: float) -> float:
+            return scale(sigma) if callable(scale) else scale
+
+        return replace(guidance, scale=latest) if guidance.active else guidance, on_step
+
+    @property
+    def num_timesteps(self) -> int:
+        """Of the call whose callback is being called."""
+        return self._num_timesteps
 
     # --- checks: ValueError in one sentence for whatever a caller can get wrong ---------------------------
 

@@ -5,8 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from flextok.checks import number, whole_number
+from flextok.schedulers.scheduling_rectified_flow import RectifiedFlowScheduler
 
 MAX_STEPS = 1000
+
+
+def check_scheduler(scheduler: Any) -> None:
+    """Raise ValueError for a scheduler that does not integrate velocities over noise levels as ours does."""
+    if not isinstance(scheduler, RectifiedFlowScheduler):
+        raise ValueError(
+            f"the scheduler must be a RectifiedFlowScheduler or one derived from it, not a {type(scheduler).__name__}"
+        )
 
 
 def check_settings(
@@ -29,8 +38,8 @@ def check_settings(
         check_guidance(scale)
 
 
-def check_steps(value: Any) -> None:
-    whole_number("num_inference_steps", value, 1, MAX_STEPS)
+def check_steps(value: Any) -> int:
+    return whole_number("num_inference_steps", value, 1, MAX_STEPS)
 
 
 def check_guidance(value: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, cast
 
 import torch
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from flextok.checks import whole_number
@@ -206,6 +207,7 @@ class OneChunkModel(nn.Module):
         """Of the VAE; other parts may keep float32."""
         return self.vidtok.dtype
 
+    @apply_forward_hook
     def encode(self, latents: Tensor, keep_k: int | None = None) -> TokenizerOutput:
         """Latents (b, 16, t, h, w) to the first keep_k tokens of each latent frame."""
         before = self.unquantized(latents)[:, :, :keep_k]
@@ -224,6 +226,7 @@ class OneChunkModel(nn.Module):
             whole_number("keep_k", keep_k, 1, self._total)
         return token_ids
 
+    @apply_forward_hook
     def denoiser(
         self,
         token_ids: Tensor,
@@ -252,6 +255,7 @@ class OneChunkModel(nn.Module):
         run = self.start_decoding(tokens.codes, times, tokens.keep_k, tokens.prefix_len, unconditional, reuse)
         return GraphDenoiser(run, self.velocity, guided)
 
+    @apply_forward_hook
     @without_autocast
     def unquantized(self, latents: Tensor) -> Tensor:
         """Latents (b, 16, t, h, w) to codes (b, t, n, f) before they are rounded, float32."""
@@ -259,6 +263,7 @@ class OneChunkModel(nn.Module):
         codes = self.encoder_graph.start({}).step({self.config.vae.vae_latents_write_key: latents})[key]
         return codes.float()
 
+    @apply_forward_hook
     @without_autocast
     def start_decoding(
         self,
@@ -291,6 +296,7 @@ class OneChunkModel(nn.Module):
             run.give({self.config.pipeline.timesteps_read_key: times})
         return run
 
+    @apply_forward_hook
     @without_autocast
     def velocity(self, run: GraphRun, noisy: Tensor, index: int) -> Tensor:
         """Velocity (b, 16, t, h, w), float32, of noisy latents at time `index` of the grid."""

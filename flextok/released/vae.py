@@ -17,6 +17,7 @@ from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 
@@ -388,6 +389,7 @@ class VidTok(nn.Module):
         return torch.device(execution) if execution is not None else next(self.parameters()).device
 
     @without_autocast
+    @apply_forward_hook
     def encode(self, video: Tensor) -> Posterior:
         """video (b, 3, T, H, W) in [-1, 1], any T, H and W divisible by 8 -> float32, t = ceil(T / 4).
 
@@ -408,6 +410,7 @@ class VidTok(nn.Module):
         return Posterior(mean, logvar)
 
     @without_autocast
+    @apply_forward_hook
     def decode(self, latents: Tensor) -> Tensor:
         """latents (b, c, t, h, w) -> video (b, 3, 4 t - 3, H, W), float32, not clamped."""
         x = self.decoder(latents.permute(0, 2, 3, 4, 1).to(self.dtype).contiguous())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from flextok.chunking import ChunkPlan
@@ -81,6 +82,7 @@ class VidTokGrid(nn.Module):
     def dtype(self) -> torch.dtype:
         return self.vidtok.dtype
 
+    @apply_forward_hook
     def encode(self, latents: Tensor, keep_k: int | None = None) -> TokenizerOutput:
         """Latents (b, c, t, h, w) to one token a cell.
 
@@ -100,6 +102,7 @@ class VidTokGrid(nn.Module):
             raise ValueError(f"this grid has {cells} tokens per latent frame, all needed: its cells have no order")
         return token_ids
 
+    @apply_forward_hook
     def denoiser(
         self,
         token_ids: Tensor,

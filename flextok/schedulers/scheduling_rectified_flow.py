@@ -13,6 +13,8 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers.utils import BaseOutput
 from torch import Tensor
 
+from flextok.checks import whole_number
+
 
 @dataclass
 class RectifiedFlowSchedulerOutput(BaseOutput):
@@ -53,9 +55,8 @@ class RectifiedFlowScheduler(SchedulerMixin, ConfigMixin):
             ValueError: fewer than one step, or sigmas that do not decrease within (0, 1].
         """
         if sigmas is None:
-            if not isinstance(num_inference_steps, int) or num_inference_steps < 1:
-                raise ValueError(f"num_inference_steps={num_inference_steps} must be a whole number, at least 1")
-            grid = torch.arange(num_inference_steps, 0, -1, dtype=torch.float64) / num_inference_steps
+            steps = whole_number("num_inference_steps", num_inference_steps, 1)
+            grid = torch.arange(steps, 0, -1, dtype=torch.float64) / steps
             shift = self.config.shift
             grid = shift * grid / (1 + (shift - 1) * grid)
         else:

@@ -68,17 +68,17 @@ class ARLayer(nn.Module):
 
     def prepare(self, text: Tensor) -> PreparedLayer:
         """text: (b, s, d), the states of a text."""
-        heads = (-1, self.head_dim)
+        heads, dtype = (-1, self.head_dim), self.norm1.weight.dtype  # layerwise casting stores matrices in another
         q = with_gain(self.cross.q.weight, self.norm2).unflatten(0, heads)  # (heads, e, d)
         k, v = self.cross.kv(text).unflatten(-1, (2, *heads)).unbind(2)  # (b, s, heads, e)
-        out = self.cross.proj.weight.unflatten(1, heads)  # (d, heads, e)
+        out = self.cross.proj.weight.to(dtype).unflatten(1, heads)  # (d, heads, e)
         return PreparedLayer(
             qkv=with_gain(self.attn.qkv.weight, self.norm1),
-            proj=self.attn.proj.weight,
+            proj=self.attn.proj.weight.to(dtype),
             text_logits=torch.einsum("hed,bshe->bdhs", q * self.head_dim**-0.5, k).flatten(2),
             text_values=torch.einsum("dhe,bshe->bhsd", out, v).flatten(1, 2),
             up=with_gain(torch.cat([self.mlp.fc1.weight, self.mlp.fc3.weight]), self.norm3),
-            down=self.mlp.fc2.weight,
+            down=self.mlp.fc2.weight.to(dtype),
         )
 
     def forward(
@@ -124,7 +124,7 @@ def unit(x: Tensor) -> Tensor:
 
 def with_gain(matrix: Tensor, norm: nn.RMSNorm) -> Tensor:
     """(out, d), so that `matrix` after `norm` is this one after `unit`."""
-    return matrix * (norm.weight * norm.weight.numel() ** 0.5)
+    return matrix.to(norm.weight.dtype) * (norm.weight * norm.weight.numel() ** 0.5)
 
 
 def rotary_tables(count: int, head_dim: int, device: torch.device) -> Rotation:

@@ -24,14 +24,14 @@ class CodeNorm(KeepFloat32):
         self.register_buffer("mean", torch.zeros(num_registers, code_dim))
         self.register_buffer("var", torch.ones(num_registers, code_dim))
 
-    def forward(self, codes: Tensor) -> Tensor:
-        """codes: (b, t, k, f), the first k registers."""
+    def forward(self, codes: Tensor, row: int | None = None) -> Tensor:
+        """codes: (b, t, k, f), the first k registers, or all cells of a grid, which share one row of the statistics."""
         codes = codes.float()
-        k = codes.shape[2]
+        rows = slice(codes.shape[2]) if row is None else slice(row, row + 1)
         if not self.training:
-            return (codes - self.mean[:k]) * torch.rsqrt(self.var[:k] + 1e-5)
-        var, mean = torch.var_mean(codes, dim=(0, 1), unbiased=False)  # (k, f)
+            return (codes - self.mean[rows]) * torch.rsqrt(self.var[rows] + 1e-5)
+        var, mean = torch.var_mean(codes, dim=(0, 1) if row is None else (0, 1, 2), unbiased=False)  # (k, f) or (f,)
         with torch.no_grad():
-            self.mean[:k].lerp_(mean, self.momentum)
-            self.var[:k].lerp_(var, self.momentum)
+            self.mean[rows].lerp_(mean.expand_as(self.mean[rows]), self.momentum)
+            self.var[rows].lerp_(var.expand_as(self.var[rows]), self.momentum)
         return (codes - mean) * torch.rsqrt(var + 1e-5)

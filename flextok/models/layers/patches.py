@@ -6,6 +6,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from flextok.models.layers.compute_dtype import compute_dtype
+
 
 def patchify(latents: Tensor, patch: int) -> Tensor:
     """(b, c, t, h, w) -> (b, t, n, patch * patch * c), rows first, channels fastest."""
@@ -48,5 +50,5 @@ class PatchEmbedder(nn.Module):
         self.frame = nn.Parameter(torch.randn(max_frames, 1, dim) * 0.2)
 
     def forward(self, latents: Tensor) -> Tensor:
-        x = self.proj(patchify(latents, self.patch).to(self.proj.weight.dtype))  # (b, t, n, d)
+        x = self.proj(patchify(latents, self.patch).to(compute_dtype(self.proj)))  # (b, t, n, d)
         return x + self.position + self.frame[: x.shape[1]]

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from flextok.models.layers.compute_dtype import compute_dtype
+
 NORM_EPS = 1e-5
 
 
@@ -92,7 +94,7 @@ class Attention(nn.Module):
         mask: broadcastable to (b, heads, s, s), bool (True = may attend) or added to the logits; or a function that
         does the attending itself, for sequences that are packed.
         """
-        x = x.to(self.wq.weight.dtype)  # the residual stream may be float32 where the weights are not
+        x = x.to(compute_dtype(self.wq))  # the residual stream may be float32 where the weights are not
         q, k, v = (w(x).unflatten(-1, (-1, self.head_dim)) for w in (self.wq, self.wk, self.wv))
         if self.qk_norm:
             q, k = layer_norm(q), layer_norm(k)
@@ -117,7 +119,7 @@ class GatedMLP(nn.Module):
         self.fc2 = nn.Linear(hidden, dim, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.to(self.fc1.weight.dtype)
+        x = x.to(compute_dtype(self.fc1))
         return self.fc2(F.silu(self.fc1(x)) * self.fc3(x))
 
 
@@ -130,7 +132,7 @@ class MLP(nn.Module):
         self.fc1, self.fc2 = nn.Linear(dim, hidden, bias=bias), nn.Linear(hidden, dim, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.silu(self.fc1(x.to(self.fc1.weight.dtype))))
+        return self.fc2(F.silu(self.fc1(x.to(compute_dtype(self.fc1)))))
 
 
 class Block(nn.Module):
@@ -199,4 +201,6 @@ class TimestepEmbedder(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         """t: (b,) -> (b, d)."""
-        return self.mlp(self.features(t).to(next(self.mlp.parameters()).dtype))
+        first = self.mlp[0]
+        assert isinstance(first, nn.Linear)
+        return self.mlp(self.features(t).to(compute_dtype(first)))
