@@ -55,11 +55,11 @@ def _questions(service: VideoService) -> None:
     def budget(num_frames: int, keep_k: int, model: str = EMBEDDED) -> dict[str, int]:
         """What a clip of num_frames (1 + 4 n) costs at keep_k tokens per latent frame: tokens and whole bytes."""
         entry = service.entry(model)
-        k = whole(keep_k)
+        k, frames = whole(keep_k, "keep_k"), whole(num_frames, "num_frames")
         if not 1 <= k <= entry.num_registers:
             raise refusal(f"keep_k must be in 1..{entry.num_registers}, not {k}.")
         with told():
-            latent_frames = num_latent_frames(whole(num_frames))
+            latent_frames = num_latent_frames(frames)
         tokens = latent_frames * k
         return {"latent_frames": latent_frames, "tokens": tokens, "bytes": -(-tokens * entry.bits_per_token // 8)}
 
@@ -68,7 +68,8 @@ def _questions(service: VideoService) -> None:
         with told():
             given = from_json(tokens)
             levels = service.levels(given.model)
-            return to_json(given.with_ids(apply_edits(given.array(), edits_from_page(edits), levels, whole(seed))))
+            edited = apply_edits(given.array(), edits_from_page(edits), levels, whole(seed, "seed"))
+            return to_json(given.with_ids(edited))
 
     def swap_tokens(tokens: dict[str, Any], other: dict[str, Any], first: int) -> dict[str, Any]:
         """The first `first` tokens of every latent frame from `other`, the rest from `tokens`; of the same weights."""
@@ -76,13 +77,13 @@ def _questions(service: VideoService) -> None:
             a, b = from_json(tokens), from_json(other)
             if a.fingerprint != b.fingerprint:
                 raise ValueError("The two clips were made by different weights, so their tokens do not mix.")
-            return to_json(a.with_ids(swapped(a.array(), b.array(), whole(first))))
+            return to_json(a.with_ids(swapped(a.array(), b.array(), whole(first, "first"))))
 
     def token_link(tokens: dict[str, Any], keep_k: int | None = None) -> str:
         """The text that carries a clip in an address: ?tokens=TEXT opens it on this page."""
         with told():
             given = from_json(tokens)
-            return pack(given if keep_k is None else given.prefix(whole(keep_k)))
+            return pack(given if keep_k is None else given.prefix(whole(keep_k, "keep_k")))
 
     def open_link(text: str) -> dict[str, Any]:
         """The tokens that a link carries; takes the text or the whole address."""
@@ -91,7 +92,7 @@ def _questions(service: VideoService) -> None:
 
     def rate_distortion(clips: str = "toybox_test") -> list[dict[str, Any]]:
         """Measured quality against bytes of one clip set, one row for each point of each method."""
-        if clips not in SETS:
+        if not isinstance(clips, str) or clips not in SETS:
             raise refusal(f"Clip sets are {', '.join(SETS)}, not {clips!s:.40}.")
         names, *rows = csv_rows(results(), service.entry(EMBEDDED).bits_per_token)
         return [dict(zip(names, row, strict=True)) for row in rows if row[0] == clips]
@@ -103,7 +104,7 @@ def _questions(service: VideoService) -> None:
 def _clips(service: VideoService, clip: ShownClip) -> None:
     """Those that take or give a file."""
 
-    def tokenize(video: str | None, *settings: Any) -> dict[str, Any]:
+    def tokenize(video: str | None = None, *settings: Any) -> dict[str, Any]:
         """Tokens of a video as a JSON token file: ids, model, fingerprint of its weights, and how to decode them."""
         tokens, _ = service.tokenize(Request.of(video, *settings))
         return to_json(tokens)
@@ -112,7 +113,7 @@ def _clips(service: VideoService, clip: ShownClip) -> None:
         """An mp4 of the first keep_k tokens per latent frame of a JSON token file; of all without keep_k."""
         with told():
             given = from_json(tokens)
-            kept = given if keep_k is None else given.prefix(whole(keep_k))
+            kept = given if keep_k is None else given.prefix(whole(keep_k, "keep_k"))
         return write_mp4(service.decode(kept), kept.fps, f"flextok-k{kept.keep_k}.mp4")
 
     def edit_first_frame(tokens: dict[str, Any], picture: str | None, keep_k: int = 2) -> str:
@@ -120,7 +121,9 @@ def _clips(service: VideoService, clip: ShownClip) -> None:
         with told():
             given = from_json(tokens)
         frame = service.picture(picture, given.model)
-        return write_mp4(service.decode_from(given, whole(keep_k), frame), given.fps, "flextok-first-frame.mp4")
+        return write_mp4(
+            service.decode_from(given, whole(keep_k, "keep_k"), frame), given.fps, "flextok-first-frame.mp4"
+        )
 
     with gr.Group(visible=False):
         tokens, keep_k = gr.JSON(label="Tokens"), gr.Number(label="Tokens kept", precision=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -84,8 +85,8 @@ def write_strip(clips: list[np.ndarray], path: Path, about: str) -> None:
     Image.fromarray(np.concatenate(rows, axis=0)).save(path, pnginfo=info)
 
 
-def whole(k: object) -> int:
-    """A budget from a page or a caller, who may send 4.0."""
-    if isinstance(k, bool) or not isinstance(k, int | float) or k != int(k):
-        raise refusal(f"Tokens per latent frame must be a whole number, not {k!s:.40}.")
-    return int(k)
+def whole(value: object, name: str = "Tokens per latent frame") -> int:
+    """A whole number from a page or a caller, who may send 4.0; infinities and NaN are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value != int(value):
+        raise refusal(f"{name} must be a whole number, not {value!s:.40}.")
+    return int(value)

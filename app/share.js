@@ -26,6 +26,11 @@ function withoutOthers(search) {
   return text ? `?${text}` : "";
 }
 
+/** Where a page lies, behind whatever path a proxy gives it, without the last slash: its API is below. */
+function rootOf(place) {
+  return place.origin + place.pathname.replace(/\/+$/, "");
+}
+
 /** What a browser's <video> shows nothing of: GIF, AVI, ... `canPlay` is that of a video element. */
 function needsConversion(file, canPlay) {
   return !file.type.startsWith("video/") || canPlay(file.type) === "";
@@ -56,6 +61,7 @@ function mountShare(publicAddress) {
     },
     /** An address of this page that others can open; on a Space the page lies in a frame with another one. */
     link: (search) => (publicAddress || location.origin + location.pathname) + search,
+    root: () => rootOf(location),
     here: () => window.flextokUrl.link(withoutOthers(location.search)),
     copy: (text) => navigator.clipboard && navigator.clipboard.writeText(text).catch(() => {}),
     /** Download a file that a handler returned. */
@@ -127,5 +133,5 @@ function mountShare(publicAddress) {
 }
 
 if (typeof module !== "undefined") {
-  module.exports = { needsConversion, withoutOthers, withValue };
+  module.exports = { needsConversion, rootOf, withoutOthers, withValue };
 }

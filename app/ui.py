@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from app import endpoints
+from app.calls import Page, SmallBodies
 from app.generation import GeneratorService
 from app.limits import MAX_UPLOAD_MB
 from app.service import VideoService
@@ -19,7 +21,7 @@ TITLE = "FlexTok Video"
 
 
 def build_demo(service: VideoService) -> gr.Blocks:
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as demo:
+    with Page(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         gr.Markdown(f"# {TITLE}\nVideo as tokens that go from coarse to fine: stop anywhere, get the whole clip.")
         generators = GeneratorService(service)
         shared, names = Shared(), dict[str, gr.Tab]()
@@ -67,6 +69,7 @@ def launch_options() -> dict[str, Any]:
         "head": head(),
         "max_file_size": f"{MAX_UPLOAD_MB}mb",
         "enable_monitoring": False,
+        "app_kwargs": {"middleware": [Middleware(SmallBodies)]},
         "footer_links": ["api"],
         "show_error": True,
     }

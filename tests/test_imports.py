@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -103,3 +104,32 @@ def test_the_page_is_there_before_pytorch() -> None:
     code = "import sys, app.ui; print(sorted({'torch', 'diffusers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def _declared(path: Path) -> set[str]:
+    names = set()
+    for line in path.read_text().splitlines():
+        if line.startswith("-r "):
+            names |= _declared(path.parent / line[3:].strip())
+        elif found := re.match(r"[\w-]+", line):
+            names.add(found[0].lower().replace("-", "_"))
+    return names
+
+
+COMES_AS = {"PIL": "pillow", "yaml": "pyyaml", "gradio_client": "gradio", "starlette": "gradio", "pydantic": "gradio"}
+"""Distributions of modules by another name; Gradio's own page is made of the last three."""
+OPTIONAL = {"spaces": "on ZeroGPU alone", "transformers": "VideoMAE's features, refused by a sentence without it"}
+TOOLS = ("app.bake", "space_config")
+"""Run from a checkout with the tests' packages."""
+
+
+def test_every_import_is_declared() -> None:
+    modules = [*LIBRARY, *APP, *(f"space_config.{name}" for name in ("tree", "deploy")), "app"]
+    missing = {}
+    for module in modules:
+        declared = _declared(ROOT / ("tests/requirements.txt" if module.startswith(TOOLS) else "requirements.txt"))
+        known = {*sys.stdlib_module_names, "flextok", "app", "space_config", *declared, *OPTIONAL}
+        roots = {name.split(".")[0] for name in _imported(_path(module))}
+        if unknown := {root for root in roots if COMES_AS.get(root, root) not in known}:
+            missing[module] = unknown
+    assert not missing

@@ -100,7 +100,7 @@ class Explore:
         entry = self.service.entry(model_id)
         return entry.steps, entry.guidance, f"{entry.id} is picked; press Tokenize and decode."
 
-    def reconstruct(self, video: str | None, also_k: int = 0, *settings: Any) -> Iterator[tuple[Any, ...]]:
+    def reconstruct(self, video: str | None = None, also_k: int = 0, *settings: Any) -> Iterator[tuple[Any, ...]]:
         """Tokenize a video and decode it at every budget, coarsest first; yields a status and what has landed."""
         request = Request.of(video, *settings, also_k=also_k)
         if not self.service.is_loaded(request.model):

@@ -86,7 +86,11 @@ def build(generators: GeneratorService, clip: ShownClip, tabs: gr.Tabs, tab: gr.
         with gr.Column(min_width=280):
             action = gr.Radio(list(ACTIONS), value="bounces", label="Action", elem_id="action")
             prompt = gr.Textbox(
-                label="or a text (counts before the action)", placeholder=PROMPTS[0], max_length=400, elem_id="prompt"
+                "",
+                label="or a text (counts before the action)",
+                placeholder=PROMPTS[0],
+                max_length=400,
+                elem_id="prompt",
             )
         with gr.Column(min_width=280):
             keep_k = gr.Slider(1, 64, 16, step=1, label="Tokens per latent frame, k", elem_id="generate-k")

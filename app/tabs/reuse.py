@@ -18,8 +18,10 @@ HELP = (
     "own is not in it; the Tokens tab makes a link that holds the clip itself."
 )
 LABELS = {"mp4": "mp4", "gif": "GIF", "side by side": "Side by side, mp4", "strip": "Frames, PNG"}
-WITH_URL = """(k, example, address, ...rest) =>
-  [Number(window.flextokUrl.get("k")) || 8, window.flextokUrl.get("example") || "", location.origin, ...rest]"""
+WITH_URL = """(k, example, address, ...rest) => {
+  const url = window.flextokUrl;
+  return [Number(url.get("k")) || 8, url.get("example") || "", url.root(), ...rest];
+}"""
 
 
 def build(service: VideoService, clip: ShownClip) -> None:
@@ -82,7 +84,7 @@ def build(service: VideoService, clip: ShownClip) -> None:
     form_, keep_k = gr.Radio(list(FORMS), value="mp4", visible=False), gr.Number(8, precision=0, visible=False)
     called = gr.Button(visible=False)
 
-    def render_file(video: str | None, form: Form = "mp4", keep_k: int = 8, *settings: Any) -> str:
+    def render_file(video: str | None = None, form: Form = "mp4", keep_k: int = 8, *settings: Any) -> str:
         """Decode a video from its first keep_k tokens per latent frame; returns a file of the form asked for."""
         return str(render(service, Request.of(video, *settings), form, keep_k))
 

@@ -53,6 +53,25 @@ class FrechetVideoDistance(Metric):
         setattr(self, f"{side}_outer", getattr(self, f"{side}_outer") + features.T @ features)
         setattr(self, f"{side}_count", getattr(self, f"{side}_count") + len(features))
 
+    def forward(self, video: Tensor, real: bool) -> dict[str, Tensor]:  # type: ignore[override]
+        """Add clips as `update` does; gives the distance of these alone to all real ones so far.
+
+        Nothing where there is none: for real clips, and where a side has fewer than two.
+        torchmetrics' own takes what `reset` leaves for a state of this batch and would add the real clips once more.
+        """
+        before = self.other_sum, self.other_outer, self.other_count
+        self.update(video, real)
+        now = self.other_sum, self.other_outer, self.other_count
+        batch = [after - earlier for after, earlier in zip(now, before, strict=True)]
+        value: dict[str, Tensor] = {}
+        if not real and min(int(self.real_count), int(batch[2])) >= 2:
+            value = {self.extractor.distance_name: frechet_distance(*self._real(), *_gaussian(*batch))}
+        self._forward_cache: Any = value  # torchmetrics' loggers look there
+        return value
+
+    def _real(self) -> tuple[Tensor, Tensor]:
+        return _gaussian(self.real_sum, self.real_outer, self.real_count)
+
     def compute(self) -> dict[str, Tensor]:
         """The distance under its name, such as {"Toybox FVD": ...}.
 
@@ -64,9 +83,8 @@ class FrechetVideoDistance(Metric):
                 f"a distance between sets needs two clips or more in each, got {int(self.real_count)} real and "
                 f"{int(self.other_count)} other"
             )
-        real = _gaussian(self.real_sum, self.real_outer, self.real_count)
         other = _gaussian(self.other_sum, self.other_outer, self.other_count)
-        return {self.extractor.distance_name: frechet_distance(*real, *other)}
+        return {self.extractor.distance_name: frechet_distance(*self._real(), *other)}
 
     def reset(self) -> None:
         kept = (self.real_sum, self.real_outer, self.real_count)

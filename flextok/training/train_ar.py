@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-import tyro
 from torch import Tensor, nn
 
 from flextok.data.token_cache import TokenCache
@@ -20,7 +18,7 @@ from flextok.nested_dropout import prefix_lengths
 from flextok.toybox.actions import ACTIONS
 from flextok.toybox.caption import vocabulary
 from flextok.training.configs import RunConfig, shares
-from flextok.training.trainer import step_rng, train
+from flextok.training.trainer import step_rng, train_preset
 
 
 @dataclass(frozen=True)
@@ -195,11 +193,5 @@ PRESETS = {
 }
 
 
-def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    config = tyro.extras.overridable_config_cli(PRESETS)
-    train(ARStage(config), config.run, config)
-
-
 if __name__ == "__main__":
-    main()
+    train_preset(PRESETS, ARStage)

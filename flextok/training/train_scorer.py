@@ -5,14 +5,12 @@ Clips come from Toybox banks, their labels and captions from the clips' seeds.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-import tyro
 from torch import Tensor, nn
 
 from flextok.data.datasets import ClipBank, ToyboxDataset
@@ -29,7 +27,7 @@ from flextok.toybox.labels import (
 from flextok.toybox.sampling import VALIDATION_SEEDS, sample_spec
 from flextok.training.configs import RunConfig, compiled, shares
 from flextok.training.degradations import degrade
-from flextok.training.trainer import step_rng, train
+from flextok.training.trainer import step_rng, train_preset
 from flextok.video.pixels import to_float
 
 VARIANTS = 2**31
@@ -195,11 +193,5 @@ PRESETS = {
 }
 
 
-def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    config = tyro.extras.overridable_config_cli(PRESETS)
-    train(ScorerStage(config), config.run, config)
-
-
 if __name__ == "__main__":
-    main()
+    train_preset(PRESETS, ScorerStage)

@@ -14,7 +14,6 @@ its prediction, and a head that reads what happens. Three phases:
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-import tyro
 from torch import Tensor, nn
 
 from flextok.data.latent_cache import LatentCache
@@ -44,7 +42,7 @@ from flextok.training.configs import RunConfig, compiled, shares
 from flextok.training.fit_codec import fit_codec
 from flextok.training.losses import metric_error, motion_weights, pixel_metric
 from flextok.training.sheets import clip_rows
-from flextok.training.trainer import step_rng, train
+from flextok.training.trainer import step_rng, train_preset
 from flextok.training.validation import validation_clips
 from flextok.video.pixels import to_uint8
 
@@ -404,11 +402,5 @@ PRESETS = {
 }
 
 
-def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    config = tyro.extras.overridable_config_cli(PRESETS)
-    train(TokenizerStage(config), config.run, config)
-
-
 if __name__ == "__main__":
-    main()
+    train_preset(PRESETS, TokenizerStage)

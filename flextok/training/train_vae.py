@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor, nn
 
 from flextok.data.datasets import ClipBank
@@ -17,7 +15,7 @@ from flextok.metrics.reconstruction import psnr
 from flextok.models.autoencoder_causal_video import AutoencoderCausalVideo
 from flextok.training.configs import RunConfig, compiled, shares
 from flextok.training.sheets import clip_rows
-from flextok.training.trainer import step_rng, train
+from flextok.training.trainer import step_rng, train_preset
 from flextok.training.validation import validation_clips
 from flextok.video.pixels import to_float, to_uint8
 
@@ -161,11 +159,5 @@ PRESETS = {
 }
 
 
-def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    config = tyro.extras.overridable_config_cli(PRESETS)
-    train(VAEStage(config), config.run, config)
-
-
 if __name__ == "__main__":
-    main()
+    train_preset(PRESETS, VAEStage)

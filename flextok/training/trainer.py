@@ -11,9 +11,10 @@ import logging
 import math
 import os
 import shutil
+import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import tyro
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, set_seed
 from diffusers.training_utils import EMAModel
@@ -111,11 +113,9 @@ def train(stage: Stage, run: RunConfig, config: object, deadline: float | None =
     """
     if run.threads:
         torch.set_num_threads(run.threads)
-    precision = run.mixed_precision
-    if precision == "auto":
-        precision = "bf16" if bf16_is_fast(PartialState().device) else "no"
+    refuse_unsupported_launch()
     accelerator = Accelerator(
-        mixed_precision=precision,
+        mixed_precision=chosen_precision(run, PartialState().device),
         step_scheduler_with_optimizer=False,
         # A step without any token (for guidance) leaves the encoder out, and a short prefix some registers.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
@@ -177,6 +177,51 @@ def train(stage: Stage, run: RunConfig, config: object, deadline: float | None =
     meter.close()
     accelerator.end_training()
     return progress.step >= run.steps
+
+
+def train_preset(presets: Mapping[str, tuple[str, Any]], make: Callable[[Any], Stage]) -> None:
+    """Command line of a stage: one of its presets, any setting of it changed. What is wrong is one sentence."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    config = tyro.extras.overridable_config_cli(dict(presets))
+    try:
+        train(make(config), config.run, config)
+    except ValueError as error:
+        sys.exit(str(error))
+
+
+def refuse_unsupported_launch() -> None:
+    """Raise ValueError where Accelerate was told to spread a model in a way that this loop does not know."""
+    for name in ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG"):
+        if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() in ("1", "true"):
+            raise ValueError(
+                f"Accelerate is set to {name}, which this training does not support: its models fit on one GPU many "
+                "times over; choose plain data parallelism in `accelerate config`"
+            )
+    steps = os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
+    if steps not in ("", "1"):
+        raise ValueError(f"Accelerate is set to {steps} gradient accumulation steps; set --run.batch-size instead")
+
+
+def chosen_precision(run: RunConfig, device: torch.device) -> str:
+    """Of the run; where it leaves that open, of `accelerate config`, or else what is fast here.
+
+    "no" there means nothing: Accelerate also says it where nothing was chosen.
+
+    Raises:
+        ValueError: a precision that this loop or this device does not have.
+    """
+    told = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower() or "no"
+    if run.mixed_precision != "auto":
+        if told not in ("no", run.mixed_precision):
+            logger.warning("--run.mixed-precision %s counts, not Accelerate's %s", run.mixed_precision, told)
+        return run.mixed_precision
+    if told == "no":
+        return "bf16" if bf16_is_fast(device) else "no"
+    if told not in ("bf16", "fp16"):
+        raise ValueError(f"Accelerate is set to {told}, which this training does not support; choose bf16, fp16 or no")
+    if told == "fp16" and device.type == "cpu":
+        raise ValueError("Accelerate is set to fp16, which needs a GPU; choose bf16 or no")
+    return told
 
 
 def _resume(accelerator: Accelerator, run: RunConfig, optimizers: Sequence[Any], progress: _Progress) -> None:

@@ -22,3 +22,8 @@ test("what is Gradio's own is not passed on", () => {
   assert.equal(share.withoutOthers("?__theme=dark&k=4"), "?k=4");
   assert.equal(share.withoutOthers("?__theme=dark"), "");
 });
+
+test("the API lies below the page, whatever path a proxy gives it", () => {
+  assert.equal(share.rootOf({ origin: "https://a.b", pathname: "/" }), "https://a.b");
+  assert.equal(share.rootOf({ origin: "https://a.b", pathname: "/demos/video/" }), "https://a.b/demos/video");
+});

@@ -8,20 +8,27 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import httpx
 import pytest
+import uvicorn
 from gradio_client import Client, handle_file
 from PIL import Image
 
 from app.render import FORMS, SUFFIXES
 from app.request import Request
+from app.service import VideoService
 from app.share import crop
 from app.shipped import example_paths
 from app.snippets import curl_snippet, python_snippet
+from app.ui import build_demo, launch_options, queue_options
 from flextok.tokens.link import unpack
 from flextok.video.read import probe_video
 
@@ -44,6 +51,21 @@ PROMISED: dict[str, dict[str, str]] = {
     "/tokenize": {"video": "file", **REST},
     "/decode_tokens": {"tokens": "any", "keep_k": "integer"},
     "/edit_first_frame": {"tokens": "any", "picture": "file", "keep_k": "integer"},
+    "/generate": {
+        "action": "enum", "prompt": "string", "keep_k": "number", "seed": "integer", "guidance": "number",
+        "temperature": "number",
+    },
+    "/long_video": {"prompt": "string", "chunks": "number", "keep_k": "number", "seed": "integer"},
+}  # fmt: skip
+REQUIRED = {"tokens", "other", "edits", "first", "text", "num_frames", "picture"} | {("/budget", "keep_k")}
+"""Parameters that have no default."""
+DELIVERED = {
+    "/reconstruct": ["string", "object"],
+    "/generate": ["string", "object"],
+    "/long_video": ["file", "string"],
+    "/render": ["file"],
+    "/decode_tokens": ["file"],
+    "/edit_first_frame": ["file"],
 }
 
 
@@ -67,6 +89,19 @@ def test_endpoints_are_as_promised(client: Client) -> None:
     for name, parameters in PROMISED.items():
         assert found[name] == parameters, name
         assert named[name].get("description"), name
+        needed = {p["parameter_name"] for p in named[name]["parameters"] if not p["parameter_has_default"]}
+        assert all(p in REQUIRED or (name, p) in REQUIRED for p in needed), (name, needed)
+    for name, kinds in DELIVERED.items():
+        assert [kind(value["type"]) for value in named[name]["returns"]] == kinds, name
+
+
+def test_clips_are_generated_from_what_a_call_names_alone(client: Client) -> None:
+    said, shown = client.predict(action="spins", keep_k=1, seed=3, api_name="/generate")
+    assert "k = 1: 5 tokens" in said
+    assert shown["registers"][0]["k"] == 1
+    video, said = client.predict(chunks=1, keep_k=1, api_name="/long_video")
+    assert "5 tokens" in said
+    assert probe_video(video if isinstance(video, str) else video["video"]).num_frames == 17
 
 
 def test_what_is_there_is_listed(client: Client) -> None:
@@ -119,6 +154,76 @@ def test_wrong_calls_are_one_sentence(client: Client, endpoint: str, arguments: 
     assert "<b>" not in str(caught.value)
 
 
+NUMBERS = ("1e400", "NaN", "-1e400", '"x"', "{}", "[1]", "true", "1e30", "0.5")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "before", "after", "named"),
+    [
+        ("/budget", "", ', 4, "embedded"', "num_frames"),
+        ("/budget", "17, ", ', "embedded"', "keep_k"),
+        ("/rate_distortion", "", "", "Clip sets"),
+        ("/generate", '"spins", "", ', ", 0, 3, 1", "Tokens per latent frame"),
+        ("/generate", '"spins", "", 1, ', ", 3, 1", "Seed"),
+        ("/long_video", '"a ball rolls", ', ", 1, 0", "Chunks"),
+        ("/tokenize", "null, ", ', 0, 0, "", 1, 1, 0, "embedded"', "Start"),
+        ("/tokenize", 'null, 0, 0, 0, "", ', ', 1, 0, "embedded"', "steps"),
+    ],
+)
+def test_values_that_are_no_such_number_are_one_sentence(
+    page: str, endpoint: str, before: str, after: str, named: str
+) -> None:
+    """As raw JSON: clients of other languages send what Python's own cannot."""
+    for value in NUMBERS:
+        answer = called(page, endpoint, f"[{before}{value}{after}]")
+        if answer.startswith("complete"):  # 0.5 s is a start
+            assert (endpoint, value, named) == ("/tokenize", "0.5", "Start")
+            continue
+        sentence = json.loads(answer.partition(" ")[2])["error"]
+        assert named.lower() in sentence.lower() or "frames" in sentence, (value, sentence)
+        assert not re.search(r"\n|Error|convert|unhashable|object|Expected", sentence), (value, sentence)
+
+
+def test_a_call_of_too_few_values_is_one_sentence(page: str) -> None:
+    answer = called(page, "/budget", "[17, 4]")
+    assert json.loads(answer.partition(" ")[2])["error"] == "budget takes 3 values, 2 were given; see Use via API."
+
+
+def called(page: str, endpoint: str, data: str) -> str:
+    """The last event of a call, and what came with it."""
+    url = f"{page}gradio_api/call{endpoint}"
+    begun = httpx.post(url, content=f'{{"data": {data}}}', headers={"content-type": "application/json"})
+    assert begun.status_code == 200, begun.text
+    lines = httpx.get(f"{url}/{begun.json()['event_id']}", timeout=120).text.strip().splitlines()
+    return f"{lines[-2].removeprefix('event: ')} {lines[-1].removeprefix('data: ')}"
+
+
+def test_a_path_in_place_of_an_upload_is_one_sentence(page: str) -> None:
+    for value in ('"/etc/passwd"', "{}", "7"):
+        answer = called(page, "/tokenize", f'[{value}, 0, 0, 0, "", 1, 1, 0, "embedded"]')
+        assert json.loads(answer.partition(" ")[2])["error"].startswith("A file must be given as an upload")
+
+
+def test_bodies_that_no_endpoint_needs_are_refused_before_they_are_parsed(page: str) -> None:
+    nested = b'{"data": [' + b"[" * 500_000 + b"]" * 500_000 + b"]}" + b" " * (7 << 20)
+
+    def in_pieces() -> Iterator[bytes]:  # states no length
+        for start in range(0, len(nested), 1 << 16):
+            yield nested[start : start + (1 << 16)]
+
+    for path in ("call/budget", "queue/join", "run/budget"):
+        for content in (nested, in_pieces()):
+            started = time.perf_counter()
+            try:
+                answer = httpx.post(f"{page}gradio_api/{path}", content=content, timeout=30)
+            except httpx.WriteError:  # refused before all of it was sent
+                continue
+            assert answer.status_code == 413
+            assert "1 MiB" in answer.json()["detail"]
+            assert time.perf_counter() - started < 5
+    assert called(page, "/budget", '[17, 4, "embedded"]').startswith("complete")
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_downloads_hold_their_settings(client: Client, form: str) -> None:
     path = Path(client.predict(handle_file(EXAMPLE), form=form, keep_k=2, steps=1, seed=3, api_name="/render"))
@@ -163,10 +268,33 @@ def test_scripts_to_copy_hold_no_text_of_an_address() -> None:
     assert json.loads(said.stdout)["video"]["path"] == "x"
 
 
-def test_the_curl_snippet_runs(page: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def below() -> Iterator[str]:
+    """Address of the app behind a path, as a proxy or a host of several demos gives it."""
+    from fastapi import FastAPI
+
+    demo = build_demo(VideoService([]))
+    demo.queue(**queue_options())
+    options = {
+        name: value for name, value in launch_options().items() if name in ("app_kwargs", "max_file_size", "head")
+    }
+    served = gr.mount_gradio_app(FastAPI(), demo, path="/demos/video", **options)
+    server = uvicorn.Server(uvicorn.Config(served, host="127.0.0.1", port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.1)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/demos/video"
+    server.should_exit = True
+    thread.join(timeout=20)
+
+
+@pytest.mark.parametrize("where", ["root", "below"])
+def test_the_curl_snippet_runs(where: str, page: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    code = curl_snippet(page.rstrip("/"), REQUEST, EXAMPLE, 2, 1, 1.0)
+    address = page.rstrip("/") if where == "root" else request.getfixturevalue("below")
+    code = curl_snippet(address, REQUEST, EXAMPLE, 2, 1, 1.0)
     assert not re.search(r"[`;]", code)
     done = subprocess.run(["bash", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

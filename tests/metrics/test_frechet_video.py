@@ -56,6 +56,27 @@ def test_real_clips_can_be_kept(generator: torch.Generator) -> None:
         metric.reset()
 
 
+@pytest.mark.parametrize("reset_real", [True, False])
+def test_calling_it_adds_clips_once_and_gives_the_distance_of_these(
+    reset_real: bool, generator: torch.Generator
+) -> None:
+    """Seventy times: real clips that double at every call overflow after 59."""
+    real = torch.rand(6, 3, 2, 4, 4, generator=generator)
+    called, updated = (FrechetVideoDistance(ChannelMeans(), reset_real=reset_real) for _ in range(2))
+    assert called(real, real=True) == {}
+    updated.update(real, real=True)
+    for step in range(70):
+        other = torch.rand(3, 3, 2, 4, 4, generator=generator)
+        alone = FrechetVideoDistance(ChannelMeans())
+        alone.update(real, real=True)
+        alone.update(other, real=False)
+        updated.update(other, real=False)
+        value = called(other, real=False)["channel means"]
+        assert float(value) == pytest.approx(float(alone.compute()["channel means"]), rel=1e-6), step
+    assert (int(called.real_count), int(called.other_count)) == (6, 210)
+    assert float(called.compute()["channel means"]) == pytest.approx(float(updated.compute()["channel means"]))
+
+
 def test_one_clip_has_no_distance() -> None:
     metric = FrechetVideoDistance(ChannelMeans())
     metric.update(torch.zeros(1, 3, 2, 4, 4), real=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from flextok.training.configs import RunConfig, shares
-from flextok.training.trainer import train
+from flextok.training.trainer import chosen_precision, train
 
 
 @dataclass(frozen=True)
@@ -90,3 +92,48 @@ def test_a_run_killed_in_its_last_evaluation_writes_its_weights_when_started_aga
 def test_sources_and_weights_must_fit(count: int, weights: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="caches"):
         shares("caches", count, weights)
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, "FSDP, which this training does not support"),
+        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "DEEPSPEED, which"),
+        ({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}, "set --run.batch-size"),
+        ({"ACCELERATE_MIXED_PRECISION": "fp8"}, "fp8, which this training does not support"),
+        ({"ACCELERATE_MIXED_PRECISION": "fp16"}, "fp16, which needs a GPU"),
+    ],
+)
+def test_what_accelerate_config_asks_for_is_done_or_refused(
+    run: RunConfig, told: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=says):
+        trained(replace(run, mixed_precision="auto"))
+    assert not run.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "chosen"),
+    [("auto", "bf16", "bf16"), ("auto", "fp16", "fp16"), ("no", "bf16", "no"), ("bf16", "no", "bf16")],
+)
+def test_the_precision_is_the_runs_or_else_that_of_accelerate_config(
+    run: RunConfig,
+    asked: Any,
+    told: str,
+    chosen: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", told)
+    assert chosen_precision(replace(run, mixed_precision=asked), torch.device("cuda")) == chosen
+    assert ("counts, not Accelerate's" in caplog.text) == (asked == "no")
+
+
+def test_a_wrong_call_of_a_stage_is_one_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flextok.training.train_ar", "register-tiny", "--run.out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1] == "give at least one of --caches"
+    assert "Traceback" not in done.stderr

@@ -35,6 +35,7 @@ STYLE = HERE / "player.css"
 SHOWN = 4
 """Budgets that have a panel of their own: about this many of those decoded, evenly spread, the first and last too."""
 SPRITE_QUALITY = 85
+PAYLOAD_TYPE = {"type": "object", "description": "what the page shows: sprites, tokens, bytes, PSNR"}
 
 
 def player(
@@ -54,7 +55,7 @@ def player(
         assert load_example is not None  # there are no buttons that call it
         return load_example(name)
 
-    return gr.HTML(
+    view = gr.HTML(
         value,
         html_template='<div class="player"></div>',
         css_template=text(STYLE),
@@ -63,6 +64,9 @@ def player(
         examples=list(examples),
         **kwargs,
     )
+    # Programs are told what comes. On the instance: beside a subclass Gradio writes a .pyi file.
+    view.api_info = lambda: PAYLOAD_TYPE  # type: ignore[method-assign]
+    return view
 
 
 def payload(progress: Progress, entry: ModelEntry, note: str = "", title: str | None = None) -> dict[str, Any]:
