@@ -24,7 +24,9 @@ class Page(gr.Blocks):
             raise refusal(
                 f"{block_fn.api_name} takes {len(block_fn.inputs)} values, {len(inputs)} were given; see Use via API."
             )
-        for block, value in zip(block_fn.inputs, inputs, strict=False):
+        for index, (block, value) in enumerate(zip(block_fn.inputs, inputs, strict=False)):
+            if index in block_fn.component_prop_inputs:  # all properties, of which this class looks at none
+                continue
             now = state[block._id] if state is not None and block._id in state else block
             if isinstance(now, gr.Number | gr.Slider):
                 check_number(now, value)

@@ -117,11 +117,15 @@ def export_scorer(scorer: Path, out: Path = Path("assets/scorer")) -> None:
 
 
 def export_all(runs: Path, assets: Path) -> None:
-    """Everything that ships, from the folders of the recipe's runs; the grid shares the VAE of the other."""
+    """Everything that ships, from the folders of the recipe's runs; the grid shares the VAE of the other.
+
+    A generator that was begun with and not trained on stays what it was: its tokens did not change.
+    """
     for name, run in (("embedded", "register-decoder"), ("embedded-grid", "grid-decoder")):
         export_tokenizer(runs / run / "weights", assets / name, runs / "vae/weights", licence=LICENCE)
-    export_generator(runs / "generator/weights", "embedded", assets)
-    export_generator(runs / "grid-generator/weights", "embedded-grid", assets)
+    for tokenizer, run in (("embedded", "generator"), ("embedded-grid", "grid-generator")):
+        trained, begun = (runs / name / "weights" for name in (run, f"{run}-begun"))
+        export_generator(trained if trained.exists() else begun, tokenizer, assets)
     shutil.rmtree(assets / "embedded-grid" / "vae")
     export_scorer(runs / "scorer/weights", assets / "scorer")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from app.request import Request
 from app.service import VideoService
 from app.shipped import example_paths
 from app.store import EMBEDDED
+from app.uploads import read_clip
 from flextok.availability import Availability, local_id
 from flextok.loading.registry import list_models
+from flextok.video.limits import VideoError
+from tests.video.test_strangers_files import heavy_gif
 
 EXAMPLE = str(example_paths()[0])
 EMBEDDED_ENTRY = next(entry for entry in list_models() if entry.id == EMBEDDED)
@@ -91,6 +95,18 @@ def test_files_that_are_no_video_are_refused(tmp_path: Path) -> None:
     for path in (text, tmp_path / "missing.mp4"):
         with pytest.raises(gr.Error):
             list(VideoService().reconstruct(Request(str(path))))
+
+
+def test_one_budget_holds_from_the_first_look_to_the_last_frame(tmp_path: Path) -> None:
+    """115 KB that used to hold the models' lane for a minute: 5,000 pictures of 9 megapixels."""
+    heavy, service = heavy_gif(tmp_path / "heavy.gif", 5000), VideoService()
+    about, plan, _ = service.preview(Request(str(heavy)))
+    assert "100.0 s" in about
+    assert "17 frames" in plan
+    pipe, started = service.model(EMBEDDED), time.perf_counter()
+    with pytest.raises(VideoError, match=r"more than 4 billion pixels|longer than 20 s"):
+        read_clip(Request(str(heavy), start_s=90), pipe)
+    assert time.perf_counter() - started < 25  # its own limit is 20
 
 
 def test_models_that_cannot_run_say_why(tmp_path: Path) -> None:
