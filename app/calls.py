@@ -51,9 +51,9 @@ def check_number(field: gr.Number | gr.Slider, value: object) -> None:
         if inside and (not whole or value == int(value)):
             return
     if low is None or high is None:
-        limits = "" if low is None else f" of {low:g} or more"
+        limits = "" if low is None else f" of {low:.10g} or more"
     else:
-        limits = f" between {low:g} and {high:g}"
+        limits = f" between {low:.10g} and {high:.10g}"
     given = "nothing" if value is None else f"{value!s:.40}"
     raise refusal(f"{field.label or 'A number'} must be a {'whole ' if whole else ''}number{limits}, not {given}.")
 

@@ -184,6 +184,12 @@ def test_values_that_are_no_such_number_are_one_sentence(
         assert not re.search(r"\n|Error|convert|unhashable|object|Expected", sentence), (value, sentence)
 
 
+def test_the_limits_of_a_field_are_said_in_full(page: str) -> None:
+    answer = called(page, "/generate", '["spins", "", 1, 1.5, 3, 1]')
+    sentence = json.loads(answer.partition(" ")[2])["error"]
+    assert sentence == "Seed must be a whole number between 0 and 2147483647, not 1.5."
+
+
 def test_a_call_of_too_few_values_is_one_sentence(page: str) -> None:
     answer = called(page, "/budget", "[17, 4]")
     assert json.loads(answer.partition(" ")[2])["error"] == "budget takes 3 values, 2 were given; see Use via API."
