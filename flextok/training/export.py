@@ -123,11 +123,15 @@ def export_all(runs: Path, assets: Path) -> None:
     """
     for name, run in (("embedded", "register-decoder"), ("embedded-grid", "grid-decoder")):
         export_tokenizer(runs / run / "weights", assets / name, runs / "vae/weights", licence=LICENCE)
-    for tokenizer, run in (("embedded", "generator"), ("embedded-grid", "grid-generator")):
-        trained, begun = (runs / name / "weights" for name in (run, f"{run}-begun"))
-        export_generator(trained if trained.exists() else begun, tokenizer, assets)
+    export_generator(_latest(runs, "generator"), "embedded", assets)
+    export_generator(_latest(runs, "grid-generator"), "embedded-grid", assets)
     shutil.rmtree(assets / "embedded-grid" / "vae")
     export_scorer(runs / "scorer/weights", assets / "scorer")
+
+
+def _latest(runs: Path, stage: str) -> Path:
+    trained = runs / stage / "weights"
+    return trained if trained.exists() else runs / f"{stage}-begun/weights"
 
 
 if __name__ == "__main__":
