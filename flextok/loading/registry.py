@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-ASSETS = Path(__file__).resolve().parent.parent.parent / "assets"
+_PACKAGE = Path(__file__).resolve().parents[1]
+ASSETS = _PACKAGE / "assets" if (_PACKAGE / "assets").is_dir() else _PACKAGE.parent / "assets"
+"""An installed package holds the weights itself; a checkout has them beside it, with examples and results."""
 
 
 @dataclass(frozen=True)
