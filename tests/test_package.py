@@ -45,7 +45,9 @@ def test_the_wheel_works_away_from_this_folder(repository: Path, tmp_path: Path)
     names = zipfile.ZipFile(wheel).namelist()
     assert "flextok/py.typed" in names
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"flextok"}
-    assert not [name for name in names if re.search(r"assets/(examples|results|figures|prebaked|learn|generated)", name)]
+    assert not [
+        name for name in names if re.search(r"assets/(examples|results|figures|prebaked|learn|generated)", name)
+    ]
     assert wheel.stat().st_size < 40 << 20
     home, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 import tyro
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, parse_flag_from_env, set_seed
 from diffusers.training_utils import EMAModel
 from PIL import Image
 from torch import Tensor, nn
@@ -114,8 +114,10 @@ def train(stage: Stage, run: RunConfig, config: object, deadline: float | None =
     if run.threads:
         torch.set_num_threads(run.threads)
     refuse_unsupported_launch()
+    # As Accelerator asks for it: a plain PartialState() would take every process of a CPU launch for the only one.
+    device = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device
     accelerator = Accelerator(
-        mixed_precision=chosen_precision(run, PartialState().device),
+        mixed_precision=chosen_precision(run, device),
         step_scheduler_with_optimizer=False,
         # A step without any token (for guidance) leaves the encoder out, and a short prefix some registers.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],

@@ -84,7 +84,7 @@ def test_vae_stage_writes_what_later_stages_need(world: Path, tmp_path: Path) ->
 @pytest.mark.slow
 def test_two_processes_give_the_same_curve(world: Path, tmp_path: Path) -> None:
     """The global batch, its noise and its budget are the same clips and numbers however many processes share them."""
-    options = tokenizer_options(world)
+    options = *tokenizer_options(world), "--run.mixed-precision", "auto"  # asks for the device before all else
     one = losses(launch("train_tokenizer", "grid-tiny", tmp_path / "one", *options))
     two = losses(launch("train_tokenizer", "grid-tiny", tmp_path / "two", *options, processes=2))
     assert one.keys() == two.keys()
