@@ -18,7 +18,7 @@ MAX_PIXELS = 4096 * 2304
 MAX_UPLOAD_S = 600.0
 MAX_DECODE_S = 20.0
 MAX_DECODED_PIXELS = 4_000_000_000
-"""Of one request, whatever it has to look through: 480 frames of 4K, or 430 of the largest GIF."""
+"""Of one request, whatever it has to look through: 480 frames of 4K, or 420 of the largest GIF."""
 CONVERTED_S, CONVERTED_FPS, CONVERTED_PIXELS = 20.0, 16.0, 320
 """What is kept of a file that browsers cannot play: seconds, frames a second, pixels of the shorter side."""
 MAX_LATENT_FRAMES = 21

@@ -1,4 +1,4 @@
-"""Make all that follows from the shipped weights anew: `python -m app.bake` (half an hour, on an idle machine).
+"""Make all that follows from the shipped weights anew: `python -m app.bake` (15 minutes on two idle cores).
 
 Results, figures, prebaked examples, what Learn shows, and the tables of the documents. The benches of the app itself
 and of the released code are measured by commands of their own (README).

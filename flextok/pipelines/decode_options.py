@@ -31,7 +31,7 @@ class DecodeOptions:
     condition_type: ConditionType = "clean"
     latent_size: tuple[int, int, int] | None = None
     callback_on_step_end: EndOfStep | None = None
-    callback_on_step_end_tensor_inputs: tuple[str, ...] = CALLBACK_TENSORS
+    callback_on_step_end_tensor_inputs: Sequence[str] = CALLBACK_TENSORS
 
     def check(self) -> None:
         """Raise ValueError with one sentence for what is wrong whatever the model."""
@@ -51,18 +51,18 @@ class DecodeOptions:
             raise ValueError("latents must be finite numbers")
         if self.latent_size is not None and len(self.latent_size) != 3:
             raise ValueError(f"latent_size={self.latent_size} must be (t, h, w)")
-        if wrong := set(self.callback_tensors) - set(CALLBACK_TENSORS):
+        if wrong := set(self.callback_on_step_end_tensor_inputs) - set(CALLBACK_TENSORS):
             raise ValueError(f"callback_on_step_end_tensor_inputs can be {CALLBACK_TENSORS}, not {wrong}")
-
-    @property
-    def callback_tensors(self) -> Sequence[str]:
-        """What the callback wants to see: one of diffusers' `PipelineCallback` says so itself."""
-        wanted: Sequence[str] = getattr(self.callback_on_step_end, "tensor_inputs", None) or ()
-        return wanted or self.callback_on_step_end_tensor_inputs
 
     @property
     def num_seeds(self) -> int:
         return len(self.generator) if isinstance(self.generator, Sequence) else 1
+
+
+def callback_tensors(callback: EndOfStep | None, asked: Sequence[str]) -> Sequence[str]:
+    """What a callback wants to see: one of diffusers' `PipelineCallback` says so itself."""
+    own: Sequence[str] = getattr(callback, "tensor_inputs", None) or asked
+    return own
 
 
 def same_batch(seeds: int, parts: dict[str, Tensor | None], followers: dict[str, Tensor | None]) -> list[Tensor | None]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from flextok.checks import whole_number
 from flextok.models.ar_transformer import ARCondition, ARTransformer
 from flextok.models.contract import TokenizerModel, VideoAutoencoder
-from flextok.pipelines.decode_options import CALLBACK_TENSORS, EndOfStep, Generator
+from flextok.pipelines.decode_options import CALLBACK_TENSORS, EndOfStep, Generator, callback_tensors
 from flextok.pipelines.pipeline_output import as_asked, check_output_type
 from flextok.pipelines.pipeline_tokenizer import VideoTokenizerPipeline
 from flextok.pipelines.settings import check_scheduler, check_settings
@@ -226,7 +226,9 @@ class VideoGeneratorPipeline(DiffusionPipeline):
                 conditioning_frames=last,
                 generator=generators,
                 callback_on_step_end=self._callback(callback_on_step_end, settings.guidance_scale),
-                callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
+                callback_on_step_end_tensor_inputs=callback_tensors(
+                    callback_on_step_end, callback_on_step_end_tensor_inputs
+                ),
             )
             frames = decoded.frames
             last = frames[:, :, -1:].clamp(-1, 1)
@@ -283,7 +285,6 @@ class VideoGeneratorPipeline(DiffusionPipeline):
             self._num_timesteps, self._guidance_scale = decoder.num_timesteps, guidance_scale
             return callback(self, index, timestep, kwargs)
 
-        told.tensor_inputs = getattr(callback, "tensor_inputs", None)  # type: ignore[attr-defined]
         return told
 
     @property

@@ -18,7 +18,14 @@ from flextok.chunking import ChunkPlan, num_latent_frames
 from flextok.guidance import APGSettings
 from flextok.loading.fingerprint import fingerprint
 from flextok.models.contract import Denoiser, Posterior, TokenizerModel, TokenizerOutput, VideoAutoencoder
-from flextok.pipelines.decode_options import CALLBACK_TENSORS, DecodeOptions, EndOfStep, Generator, same_batch
+from flextok.pipelines.decode_options import (
+    CALLBACK_TENSORS,
+    DecodeOptions,
+    EndOfStep,
+    Generator,
+    callback_tensors,
+    same_batch,
+)
 from flextok.pipelines.pipeline_output import VideoPipelineOutput, as_asked, check_output_type
 from flextok.pipelines.pixel_check import check_pixels
 from flextok.pipelines.sampling import ConditionType, GivenFrames, Guidance, GuidanceScale, OnStep, sample_latents
@@ -277,7 +284,9 @@ class VideoTokenizerPipeline(DiffusionPipeline):
             condition_type=condition_type,
             latent_size=latent_size,
             callback_on_step_end=callback_on_step_end,
-            callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
+            callback_on_step_end_tensor_inputs=callback_tensors(
+                callback_on_step_end, callback_on_step_end_tensor_inputs
+            ),
         )
         frames = as_asked(torch.cat(list(chunks), dim=2)[:, :, :num_frames], output_type)
         self.maybe_free_model_hooks()
@@ -439,7 +448,7 @@ class VideoTokenizerPipeline(DiffusionPipeline):
             nonlocal scale
             # Said anew each time: another stream may be open on the same pipeline.
             self._num_timesteps, self._guidance_scale = num_steps, scale
-            kwargs = dict.fromkeys(options.callback_tensors, current)
+            kwargs = dict.fromkeys(options.callback_on_step_end_tensor_inputs, current)
             current = callback(self, index, timestep, kwargs).pop("latents", current)
             scale = self._guidance_scale
             return current

@@ -38,8 +38,8 @@ def check_settings(
         check_guidance(scale)
 
 
-def check_steps(value: Any) -> int:
-    return whole_number("num_inference_steps", value, 1, MAX_STEPS)
+def check_steps(value: Any) -> None:
+    whole_number("num_inference_steps", value, 1, MAX_STEPS)
 
 
 def check_guidance(value: Any) -> None:

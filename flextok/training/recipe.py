@@ -140,6 +140,10 @@ def stages(settings: Settings, out: Path, assets: Path, options: Options) -> lis
         banks=tuple(out / "banks" / name for name in names),
         bank_weights=tuple(shares[bank.name] for bank in banks),
     )
+
+    def export() -> None:
+        export_all(out, assets, {s.name for s in found if s.name in shipped and s.done() < s.total})
+
     found = [
         *(_bank(bank, out / "banks" / bank.name, options.workers) for bank in banks),
         training("scorer", settings.scorer, train_scorer.ScorerStage, scorer_config),
@@ -160,7 +164,7 @@ def stages(settings: Settings, out: Path, assets: Path, options: Options) -> lis
         tokenizer("grid-decoder", settings.decoder, "grid-decoder", out / "grid/weights", tokens=tokens("grid", names)),
         generator("register", settings.generator, "generator"),
         generator("grid", settings.grid_generator, "grid-generator"),
-        _once("export", out, finished, lambda: export_all(out, assets)),
+        _once("export", out, finished, export),
     ]
     if (begin := options.begin) is not None:
         left_out = {*BEGUN.values(), "register-read"}
@@ -294,6 +298,8 @@ def copy_begun(begin: Path, out: Path) -> None:
 
     A copy, because the set is often what the new weights replace. A decoder's stage goes on from a whole tokenizer.
     """
+    if missing := [source for source in BEGUN if not (begin / source).is_dir()]:
+        raise ValueError(f"--begin {begin} is no finished set: it has no {missing[0]}")
     for source, stage in BEGUN.items():
         shutil.copytree(begin / source, out / stage / "weights", dirs_exist_ok=True)
 
@@ -361,7 +367,11 @@ def main() -> None:
         sys.stdout.write("\n".join(plan(chosen, seconds)) + "\n")
         return
     deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
-    if not run_stages(chosen, deadline):
+    try:
+        ended = run_stages(chosen, deadline)
+    except ValueError as error:
+        sys.exit(str(error))
+    if not ended:
         logger.info("stopped after %g minutes; the same command goes on from here", options.minutes)
 
 

@@ -30,7 +30,7 @@ _KNEE = 0.6
 """Linear light up to here stays as it is; what is brighter, up to the peak, shares the rest."""
 _GAMMA = 2.4
 _CODES = 1 << 18
-"""Values of light that are told apart: the darkest of them is a hundredth of a code above black."""
+"""Values of light that are told apart: the first above black is shown as 1 of 255."""
 
 
 def yuv_matrix(frame: VideoFrame) -> int:
@@ -49,9 +49,11 @@ def is_sdr(transfer: int, primaries: int) -> bool:
 def to_sdr(pixels: np.ndarray, transfer: int, primaries: int) -> np.ndarray:
     """RGB as stored, uint16 (H, W, 3), to RGB of BT.709, uint8. With 8 bits of PQ a dark red was 14 of 255 off."""
     hdr = transfer in (PQ, HLG)
+    if hdr and primaries == UNSPECIFIED:
+        primaries = _BT2020
     light = _light_of_codes(transfer)[pixels]
-    if hdr or primaries in _TO_BT709:
-        light = light @ _TO_BT709.get(primaries, _TO_BT709[_BT2020]).T
+    if primaries in _TO_BT709:
+        light = light @ _TO_BT709[primaries].T
     light = light.clip(0)
     if hdr:
         light = _tone_mapped(light)

@@ -174,15 +174,20 @@ class Cut:
     def __init__(self, size: tuple[int, int] | None, crop: tuple[float, float, float, float]) -> None:
         self.size, self.crop = size, crop
         self.plan: tuple[tuple[float, float, float, float], tuple[int, int]] | None = None
+        self.shrink = 1
 
     def __call__(self, shown: Shown) -> np.ndarray:
         """One picture as (H, W, 3)."""
+        if self.plan is None:
+            self.plan = self._planned(shown)
+        return _cut(_picture_to_image(shown, self.shrink), *self.plan)
+
+    def _planned(self, shown: Shown) -> tuple[tuple[float, float, float, float], tuple[int, int]]:
         if isinstance(shown.picture, Image.Image):
             width, height = shown.picture.size
         else:
             width, height = displayed_size(shown.picture, shown.look.pixel_aspect)
-        if self.plan is None:
-            self.plan = _plan_resize(width, height, self.crop, self.size)
-        (left, top, right, bottom), (rows, columns) = self.plan
-        spare = min((right - left) * width / columns, (bottom - top) * height / rows)
-        return _cut(_picture_to_image(shown, max(int(spare / 2), 1)), *self.plan)
+        box, (rows, columns) = _plan_resize(width, height, self.crop, self.size)
+        spare = min((box[2] - box[0]) * width / columns, (box[3] - box[1]) * height / rows)
+        self.shrink = max(int(spare / 2), 1)  # twice the size that is asked for is left to the resampling
+        return box, (rows, columns)

@@ -100,15 +100,20 @@ def test_every_part_is_brought_before_it_is_used(monkeypatch: pytest.MonkeyPatch
 def test_layerwise_casting_keeps_the_result_close(part: str) -> None:
     """float16 storage: its rounding is small beside what a wrongly cast activation would do."""
     pipe = make_generator()
-    plain = there_and_back(pipe.decoder) if part != "transformer" else generated(pipe)
+    ids = pipe.decoder.tokenize(clip())
+    sequence = pipe.transformer.token_order.flatten(ids)[:, :-1]
+
+    def result() -> Tensor:
+        if part == "transformer":
+            condition = pipe.transformer.condition(torch.tensor([0]), torch.zeros(1, 1, dtype=torch.int64))
+            return pipe.transformer(sequence, condition).detach()
+        return pipe.decoder(ids, generator=seeded()).frames
+
+    plain = result()
     getattr(pipe, part).enable_layerwise_casting(storage_dtype=torch.float16, compute_dtype=torch.float32)
-    stored = {p.dtype for p in getattr(pipe, part).parameters()}
-    assert torch.float16 in stored
-    cast = there_and_back(pipe.decoder) if part != "transformer" else generated(pipe)
-    if part == "vae":
-        assert (cast - plain).abs().max() < 0.05
-    assert cast.shape == plain.shape
-    assert bool(cast.isfinite().all())
+    assert torch.float16 in {p.dtype for p in getattr(pipe, part).parameters()}
+    difference = (result() - plain).abs().max()
+    assert 0 < difference < 0.02 * plain.abs().max()
 
 
 def test_float8_storage_runs() -> None:

@@ -84,6 +84,27 @@ def test_a_finished_set_is_gone_on_from_where_no_state_of_it_is_left(whole: Path
         assert all((before[key] == after[key]).all() for key in before)
     # The copy does not hang on the set, which the new weights may replace.
     assert run_stages(found)
+    # What stands before its end does not ship: a generator stays as it was begun with, a decoder is waited for.
+    longer = replace(TINY, generator=replace(TINY.generator, steps=8))
+    export_of = {s.name: s for s in stages(longer, tmp_path, tmp_path / "kept", options)}["export"]
+    assert export_of.run(None)
+    path = "embedded-generator/transformer/diffusion_pytorch_model.safetensors"
+    before, after, trained = (load_file(a / path) for a in (begin, tmp_path / "kept", tmp_path / "assets"))
+    assert all((before[key] == after[key]).all() for key in before)
+    assert any((before[key] != trained[key]).any() for key in before)
+    longer = replace(TINY, decoder=replace(TINY.decoder, steps=8))
+    export_of = {s.name: s for s in stages(longer, tmp_path, tmp_path / "kept", options)}["export"]
+    with pytest.raises(ValueError, match="grid-decoder, register-decoder must be trained to the end"):
+        export_of.run(None)
+
+
+def test_a_folder_that_is_no_finished_set_is_one_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flextok.training.recipe", "tiny", "--out", str(tmp_path / "out")]
+    command += ["--begin", str(tmp_path), "--only", "begin"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].endswith("is no finished set: it has no scorer")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

@@ -88,6 +88,12 @@ def test_hdr_looks_as_it_would_in_sdr(
     assert 220 < grey[1] < 245
 
 
+def test_hdr_that_states_the_primaries_of_hd_keeps_its_hues(tmp_path: Path) -> None:
+    tags = {"colorspace": 1, "color_primaries": 1, "color_trc": 18, "color_range": 1}
+    path = encode_yuv(tmp_path / "hdr.mkv", to_hlg(LIGHT), BT709, (64, 256), 10, **tags)
+    assert np.abs(read_patches(path) - PATCHES).max() <= 4
+
+
 def test_wide_colours_keep_their_depth(tmp_path: Path) -> None:
     tags = {"colorspace": 9, "color_primaries": 9, "color_trc": 14, "color_range": 1}
     stored = (LIGHT @ TO_BT2020.T) ** (1 / 2.4)
