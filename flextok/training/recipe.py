@@ -117,6 +117,10 @@ def stages(settings: Settings, out: Path, assets: Path, options: Options) -> lis
         changes = {"vae": vae, "caches": latents(names), "cache_weights": weights, **changes}
         return training(name, work, train_tokenizer.TokenizerStage, dataclasses.replace(config, run=run, **changes))
 
+    def decoder(kind: str) -> Stage:
+        name = f"{kind}-decoder"
+        return tokenizer(name, settings.decoder, name, out / kind / "weights", tokens=tokens(kind, names))
+
     def generator(kind: str, work: Work, name: str) -> Stage:
         config = train_ar.PRESETS[f"{kind}-tiny" if settings.tiny else kind][1]
         weights = [0.88 / len(toybox)] * len(toybox) + [0.12 / max(len(long), 1)] * len(long)
@@ -152,24 +156,16 @@ def stages(settings: Settings, out: Path, assets: Path, options: Options) -> lis
         tokenizer("register-read", settings.read, "register-read", None, caches=latents(toybox), cache_weights=()),
         tokenizer("register", settings.joint, "register", out / "register-read/weights"),
         *(_tokens(bank, out, "register") for bank in banks),
-        tokenizer(
-            "register-decoder",
-            settings.decoder,
-            "register-decoder",
-            out / "register/weights",
-            tokens=tokens("register", names),
-        ),
+        decoder("register"),
         tokenizer("grid", settings.joint, "grid", None),
         *(_tokens(bank, out, "grid") for bank in banks),
-        tokenizer("grid-decoder", settings.decoder, "grid-decoder", out / "grid/weights", tokens=tokens("grid", names)),
+        decoder("grid"),
         generator("register", settings.generator, "generator"),
         generator("grid", settings.grid_generator, "grid-generator"),
         _once("export", out, finished, export),
     ]
-    if (begin := options.begin) is not None:
-        left_out = {*BEGUN.values(), "register-read"}
-        begun = _once("begin", out, [], lambda: copy_begun(begin, out))
-        found = [begun, *(stage for stage in found if stage.name not in left_out)]
+    if options.begin is not None:
+        found = _from_finished(options.begin, out, found)
     if not settings.tiny and options.assets is not None:
         found.append(_once("results", out, [out / "export.done"], _results))
     return found
@@ -291,6 +287,13 @@ def _once(name: str, out: Path, sources: Sequence[Path], work: Callable[[], None
         return True
 
     return Stage(name, 1, "time", lambda: int(is_newer(mark, *sources)), run)
+
+
+def _from_finished(begin: Path, out: Path, found: Sequence[Stage]) -> list[Stage]:
+    """The stages without those that a finished set stands for."""
+    left_out = {*BEGUN.values(), "register-read"}
+    begun = _once("begin", out, [], lambda: copy_begun(begin, out))
+    return [begun, *(stage for stage in found if stage.name not in left_out)]
 
 
 def copy_begun(begin: Path, out: Path) -> None:
